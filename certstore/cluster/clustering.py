@@ -24,6 +24,8 @@ from certstore.cluster.engine import Batch, Engine, EngineFailed, EngineFull, En
 from certstore.cluster.first_sync import ForeignEngine, Synced
 from certstore.cluster.named_files import NamedFiles
 from certstore.cluster.nodes import Nodes
+from certstore.cluster.order_queue import OrderQueue
+from certstore.cluster.orders import ClusterOrders
 from certstore.cluster.presence import Announcer
 from certstore.cluster.problems import left_out, solved_lately, told_to_others
 from certstore.cluster.replica import Replica
@@ -110,8 +112,12 @@ class Clustering:
         self._progress = 0, 0
         """Of the comparison that runs, or was the last one."""
         self._is_joining = not replica.agreed.is_synced and not _has_certificates(writer)
+        self.ordered = OrderQueue(replica.wake)
+        """What orders of this node have brought."""
         self.tokens: ClusterTokens | None = None
         """Set before `start`; without one, challenge tokens stay on their node."""
+        self.orders: ClusterOrders | None = None
+        """Set before `start`; without one, a person's orders are nobody else's business."""
         self.put_back: Callable[[bool], None] = lambda _has_meta: None
         """Writes again what the engine has lost of this node, and what edge.yaml says now. Set before `start`."""
         self._is_introduced = False
@@ -242,6 +248,7 @@ class Clustering:
                     self._check_membership()
                     if self._broken is not None:
                         raise self._broken
+                    self._has_news |= self.ordered.run(self._replica.publish_order)
                     self._publish()
                     self._say()
                     if self._replica.follower.is_incomplete:

@@ -9,6 +9,7 @@ from certstore.cluster.clustering import Clustering
 from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.keys import KeysUnusable, read_keys
 from certstore.cluster.membership import Membership, Place
+from certstore.cluster.orders import ClusterOrders
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.cluster.session import Session
@@ -44,8 +45,8 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
         session, writer, replica, sealer, paths, ring.node, is_partial=is_partial, serves_web=serves_web
     )
     clustering.put_back = lambda has_meta: Membership(session, ring).put_back(place, utc_now(), has_meta=has_meta)
-    clustering.tokens = ClusterTokens(session, sealer, paths, writer.layout, clustering.lacking)
-    clustering.duty = ClusterDuty(
+    tokens = clustering.tokens = ClusterTokens(session, sealer, paths, writer.layout, clustering.lacking)
+    duty = clustering.duty = ClusterDuty(
         session,
         sealer,
         paths,
@@ -55,6 +56,9 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
         could_order=answers and not is_front and not is_partial,
         is_current=lambda: clustering.is_current,
         may_publish=lambda: clustering.may_publish,
+    )
+    clustering.orders = ClusterOrders(
+        session, writer, sealer, paths, ring.node, clustering.ordered, tokens, duty.why_not_order
     )
     return clustering
 

@@ -18,16 +18,18 @@ from certstore.store.writer import StoreWriter
 if TYPE_CHECKING:
     from certstore.acme.token_sharing import TokenSharing
     from certstore.cluster.clustering import Clustering
+    from certstore.renewal.order_sharing import OrderSharing
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Whether this node renews and warns, and who gives challenge tokens to the other nodes."""
+    """Whether this node renews and warns, and who gives challenge tokens and orders to the other nodes."""
 
     duty: Duty
     sharing: TokenSharing | None = None
+    orders: OrderSharing | None = None
 
 
 @contextlib.asynccontextmanager
@@ -45,7 +47,7 @@ async def taking_part(writer: StoreWriter, settings: Settings, base: Path) -> As
         yield Part(Nobody())
         return
     try:
-        yield Part(clustering.duty or Nobody(), clustering.tokens)
+        yield Part(clustering.duty or Nobody(), clustering.tokens, clustering.orders)
     finally:
         await asyncio.to_thread(clustering.stop)
 

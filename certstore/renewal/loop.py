@@ -35,6 +35,7 @@ from certstore.renewal.attempt import Attempt, Attempted
 from certstore.renewal.attempt_lanes import AttemptLanes
 from certstore.renewal.context import RenewalContext
 from certstore.renewal.memory import RenewalMemory
+from certstore.renewal.order_sharing import OneNode, OrderSharing
 from certstore.renewal.renewal_windows import RenewalWindows
 from certstore.store.journal import JournalReader, JournalUnreadable
 from certstore.store.writer import StoreWriter, UnknownSite
@@ -73,6 +74,7 @@ class Maintenance:
         clock: Clock = utc_now,
         duty: Duty | None = None,
         sharing: TokenSharing | None = None,
+        orders: OrderSharing | None = None,
     ) -> None:
         self._duty = duty or Alone()
         self._had_duty = False
@@ -80,7 +82,7 @@ class Maintenance:
         self._wake = threading.Event()
         self.clock = clock
         self.memory = RenewalMemory(writer.layout, clock())
-        self.context = RenewalContext(writer, settings, base, self.memory, self._stopping.wait, clock, sharing)
+        self.context = RenewalContext(writer, settings, base, self.memory, self._stopping.wait, clock, sharing, orders)
         self.last_round = clock()
         self._writer = writer
         self._reader = JournalReader(writer.layout)
@@ -188,16 +190,19 @@ class Maintenance:
         reason: RenewalReason = RenewalReason.ASKED_FOR,
         force: bool = False,
         new_key: bool = False,
+        is_detached: bool = False,
     ) -> Attempted:
-        """One attempt on the caller's thread, for a person who waits. Raises SiteBusy, KeyError for a site that can't
-        be ordered for, Interrupted."""
+        """One attempt on the caller's thread, for a person who waits. `is_detached`: whatever the other nodes do.
+        Raises SiteBusy, KeyError for a site that can't be ordered for, OrderNotAllowed, Interrupted."""
         target = self.context.sites.to_renew(self.entries()[site])
         if target is None:
             raise KeyError(site)
         with self._lanes.held(site) as is_free:
             if not is_free:
                 raise SiteBusy(site)
-            return Attempt(self.context, target, reason, tell, ignores_limits=force, new_key=new_key).run()
+            orders = OneNode() if is_detached else self.context.orders
+            attempt = Attempt(self.context, target, reason, tell, ignores_limits=force, new_key=new_key, orders=orders)
+            return attempt.run()
 
     # The loop
 
