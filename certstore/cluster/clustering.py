@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Protocol
@@ -31,6 +31,8 @@ from certstore.cluster.problems import left_out, solved_lately, told_to_others
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import Sealer
 from certstore.cluster.session import Attachment
+from certstore.cluster.shared_books import SharedBooks
+from certstore.cluster.shared_told import SharedTold
 from certstore.cluster.tokens import ClusterTokens
 from certstore.files.atomic import replace_file
 from certstore.files.clock import utc_now
@@ -118,6 +120,9 @@ class Clustering:
         """Set before `start`; without one, challenge tokens stay on their node."""
         self.orders: ClusterOrders | None = None
         """Set before `start`; without one, a person's orders are nobody else's business."""
+        self.books: SharedBooks | None = None
+        self.told: SharedTold | None = None
+        """Both set before `start`, unless this node can't read what renewal remembers and recipients were told."""
         self.put_back: Callable[[bool], None] = lambda _has_meta: None
         """Writes again what the engine has lost of this node, and what edge.yaml says now. Set before `start`."""
         self._is_introduced = False
@@ -136,6 +141,11 @@ class Clustering:
         """Whether the store has all that the engine has shown so far."""
         is_known = self._applied > 0 and not self._is_joining and ClusterProblem.ENGINE_FOREIGN not in self._problems
         return is_known and not self._arrived and not self._replica.follower.is_incomplete
+
+    @property
+    def applied(self) -> int:
+        """The engine's revision up to which the store has everything."""
+        return self._applied
 
     @property
     def may_publish(self) -> bool:
@@ -192,6 +202,8 @@ class Clustering:
         self._nodes.read(self._session.read(f"{self._paths.prefix}n/").items, synced.changed)
         if self.tokens is not None:
             self.tokens.read(self._session.read(self._paths.shelf(Shelf.TOKEN)).items)
+        for shelf, reader in self._readers():
+            reader.read(self._session.read(self._paths.shelf(shelf)).items)
         if is_rebuild:
             self._replica.publish()
             self._writer.layout.cluster_rebuild.unlink(missing_ok=True)
@@ -210,6 +222,14 @@ class Clustering:
             self._replica.agreed.note_synced()
             self._mark_joining()
         return synced
+
+    def _readers(self) -> Iterator[tuple[Shelf, SharedBooks | SharedTold]]:
+        """Who follows what, besides sites, nodes and tokens."""
+        if self.books is not None:
+            yield Shelf.RENEWAL, self.books
+            yield Shelf.COUNTER, self.books
+        if self.told is not None:
+            yield Shelf.TOLD, self.told
 
     def _check_membership(self) -> None:
         if self._nodes.has_left(self._node):
@@ -250,6 +270,8 @@ class Clustering:
                         raise self._broken
                     self._has_news |= self.ordered.run(self._replica.publish_order)
                     self._publish()
+                    if self.books is not None:
+                        self.books.flush()
                     self._say()
                     if self._replica.follower.is_incomplete:
                         until = min(until, time.monotonic() + _RETRY_INCOMPLETE.total_seconds())
@@ -286,6 +308,8 @@ class Clustering:
         self._replica.take(batches)
         for batch in batches:
             self._nodes.take(batch)
+            for reader in {reader for _, reader in self._readers()}:
+                reader.read(batch.put)
         self._applied = batches[-1].revision
         if any(self._replica.follower.follows(item.key) for batch in batches for item in batch.put):
             self._adoption_seconds = time.monotonic() - arrived[0][1]

@@ -13,6 +13,7 @@ from certstore.cluster.orders import ClusterOrders
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.cluster.session import Session
+from certstore.cluster.shared_told import SharedTold
 from certstore.cluster.tokens import ClusterTokens
 from certstore.files.clock import utc_now
 from certstore.model.cluster.ordering import ordering_facts
@@ -20,6 +21,8 @@ from certstore.model.cluster.paths import ClusterPaths
 from certstore.model.cluster.records import NodeListener, Role
 from certstore.model.settings.models import ListenerKind, ListenerSettings, Settings
 from certstore.store.writer import StoreWriter
+
+_FRONT = "this node is a front, which orders nothing", "order on a node that is not: certedge cluster status"
 
 
 def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clustering:
@@ -58,8 +61,19 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
         may_publish=lambda: clustering.may_publish,
     )
     clustering.orders = ClusterOrders(
-        session, writer, sealer, paths, ring.node, clustering.ordered, tokens, duty.why_not_order
+        session,
+        writer,
+        sealer,
+        paths,
+        ring.node,
+        clustering.ordered,
+        tokens,
+        (lambda: _FRONT) if is_front else duty.why_not_order,
+        lambda: clustering.applied,
     )
+    if not is_front:
+        clustering.books = clustering.orders.books
+        clustering.told = SharedTold(session, sealer, paths, duty.fence)
     return clustering
 
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
+from itertools import batched
 from typing import Protocol
 
 from certstore.acme.challenge_kind import Proof
 from certstore.acme.network import OrderFailed
 from certstore.acme.order_journal import OrderJournal, OrderUnderWay, decode_order, encode_order
-from certstore.cluster.engine import Committed, CreatedAt, Delete, Engine, EngineFailed, Item, Put, Unknown
+from certstore.cluster.engine import MOST_OPS, Committed, CreatedAt, Delete, Engine, EngineFailed, Item, Put, Unknown
 from certstore.cluster.sealing import Sealer
-from certstore.model.cluster.paths import ClusterPaths
+from certstore.model.challenge import is_token
+from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.wire import RecordClass, Refused
 from certstore.model.layout import Layout
 from certstore.model.renewal.failure import Cause, Failure
@@ -72,18 +74,22 @@ class SharedOrderJournal(OrderJournal):
 
     def keep(self, order: OrderUnderWay) -> OrderUnderWay:
         """Raises OrderNotAllowed where another node has taken over, and OrderFailed where the engine does not say."""
+        before = self.load(order.request.site)
         kept = super().keep(order)
         fence = self._fences.fence(order.request.site)
         if fence is not None:
             self._share(kept, fence)
+            self._take_back(before, kept.published, fence)
         return kept
 
     def remove(self, site: str) -> None:
+        before = self.load(site)
         super().remove(site)
         fence = self._fences.fence(site)
         if fence is not None:
             with suppress(EngineFailed):  # who finds it there sees that it has ended
                 self._engine.commit([fence], [Delete(self._paths.order(site))])
+            self._take_back(before, (), fence)
 
     def published(self) -> frozenset[Proof]:
         return super().published() | frozenset(self._shown())
@@ -116,6 +122,14 @@ class SharedOrderJournal(OrderJournal):
                 return
             reason = outcome.reason if isinstance(outcome, Unknown) else "the engine refused it"
         raise OrderFailed(Failure(Cause.CLUSTER, f"the order could not be kept in the cluster's engine: {reason}"))
+
+    def _take_back(self, before: OrderUnderWay | None, needed: Collection[Proof], fence: CreatedAt) -> None:
+        """The tokens that the order no longer needs: those of a node that was killed would stay for an hour."""
+        gone = [proof for proof in (before.published if before is not None else ()) if proof not in needed]
+        ops = [Delete(self._paths.of(Shelf.TOKEN, proof.token)) for proof in gone if is_token(proof.token)]
+        with suppress(EngineFailed):
+            for some in batched(ops, MOST_OPS):
+                self._engine.commit([fence], some)
 
     def _opened(self, item: Item | None) -> OrderUnderWay | None:
         """None where there is none, or none that this node can read: then a new order is made."""

@@ -45,7 +45,7 @@ from certstore.model.renewal.state import RenewalState
 from certstore.model.text import listed
 from certstore.renewal.attempt_ways import AttemptWays
 from certstore.renewal.context import RenewalContext
-from certstore.renewal.order_sharing import OrderHold, OrderNotAllowed, OrderSharing
+from certstore.renewal.order_sharing import OrderHold, OrderNotAllowed
 from certstore.renewal.sites import ACME_SOURCE
 from certstore.store.activation import CAME_LATE
 from certstore.store.writer import IntakeResult, InvalidSite, StoreWriter, UnknownSite
@@ -82,10 +82,13 @@ class Attempt:
         *,
         ignores_limits: bool = False,
         new_key: bool = False,
-        orders: OrderSharing | None = None,
+        is_detached: bool = False,
+        only_resumes: bool = False,
     ) -> None:
-        """`new_key`: even where the site's settings keep it. `orders` by default those of the context."""
-        self._orders = orders or context.orders
+        """`new_key`: even where the site's settings keep it. `is_detached`: without asking other nodes. `only_resumes`:
+        nothing is ordered anew."""
+        self._only_resumes = only_resumes
+        self._take = context.orders.take_detached if is_detached else context.orders.take
         self._hold: OrderHold | None = None
         self._context = context
         self._site = site
@@ -112,17 +115,29 @@ class Attempt:
 
     def check(self) -> Attempted | None:
         """The first part: everything before the order. None where `order` is to follow. Raises as `run`."""
-        self._hold = self._orders.take(self._site.site)
-        # As the node left it that ordered last.
-        self._state = self._context.memory.state(self._site.site)
+        self._hold = self._take(self._site.site)
         is_over = True
         try:
+            self._look_again()
             ended = self._settled(self._check)
             is_over = ended is not None
             return ended
         finally:
             if is_over:
                 self._hold.release()
+
+    def _look_again(self) -> None:
+        """Another node may have had the site until now, and may have ordered. Raises OrderNotAllowed."""
+        context, site = self._context, self._site.site
+        self._state = context.memory.state(site)
+        is_other = False
+        with suppress(UnknownSite):  # the check says so
+            live, before = context.sites.live(context.writer.site(site)), self._site.live
+            is_other = live is not None and (before is None or live.fingerprint != before.fingerprint)
+        is_over = self._only_resumes and context.journal.load(site) is None
+        if is_over or (is_other and self._reason is not RenewalReason.ASKED_FOR):
+            found = f"{site} has got a certificate meanwhile"
+            raise OrderNotAllowed(found, f"to see it: certedge site show {site}")
 
     def order(self) -> Attempted:
         """The second part. Raises as `run`."""

@@ -53,6 +53,7 @@ class RenewalContext:
         self.cas = configured_cas(acme)
         self.sites = RenewalSites(writer, acme, self.cas)
         self.orders = orders or OneNode()
+        self.orders.bind(memory)
         self.accounts = self.orders.accounts(layout)
         self.journal = self.orders.journal(layout)
         self.kinds = challenge_kinds(layout, settings, base, wait=wait, sharing=sharing)

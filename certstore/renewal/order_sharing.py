@@ -13,6 +13,7 @@ from certstore.acme.account import Accounts
 from certstore.acme.order_journal import OrderJournal
 from certstore.model.layout import Layout
 from certstore.model.version import Version
+from certstore.renewal.memory import RenewalMemory
 
 
 class OrderNotAllowed(Exception):
@@ -45,6 +46,14 @@ class OrderSharing(Protocol):
         """Raises OrderNotAllowed."""
         ...
 
+    def take_detached(self, site: str) -> OrderHold:
+        """For a person who knows that no other node orders. Raises OrderNotAllowed where the others can be asked."""
+        ...
+
+    def bind(self, memory: RenewalMemory | None) -> None:
+        """The memory has what the other nodes remember from now on; None: it is about to be closed."""
+        ...
+
     def journal(self, layout: Layout) -> OrderJournal:
         """Where orders under way are kept."""
         ...
@@ -60,14 +69,37 @@ class OneNode:
     def take(self, site: str) -> OrderHold:
         return self
 
+    def take_detached(self, site: str) -> OrderHold:
+        return self
+
     def consent(self, version: Version) -> str | None:
         return None
 
     def release(self) -> None:
         """Nobody waits."""
 
+    def bind(self, memory: RenewalMemory | None) -> None:
+        """It remembers by itself."""
+
     def journal(self, layout: Layout) -> OrderJournal:
         return OrderJournal(layout)
 
     def accounts(self, layout: Layout) -> Accounts:
         return Accounts(layout)
+
+
+class AskingNobody(OneNode):
+    """A node of a cluster that can't ask the others, `because` of something: it orders only for who insists."""
+
+    def __init__(self, because: str) -> None:
+        self._because = because
+
+    def take(self, site: str) -> OrderHold:
+        raise may_be_ordered_elsewhere(site, self._because)
+
+
+def may_be_ordered_elsewhere(site: str, because: str) -> OrderNotAllowed:
+    return OrderNotAllowed(
+        f"{because}, and another node may be ordering",
+        f"where it can't be waited for, on one node: certedge cert request {site} --detached",
+    )

@@ -24,14 +24,16 @@ from tests.certstore.stores import SITE, writing
 class Node(LockingNode):
     def __init__(self, store: MemoryStore, writer: StoreWriter, name: str) -> None:
         super().__init__(store, name)
+        self.behind = 0
         self.refusal: tuple[str, str] | None = None
         self.writer = writer
         woken = threading.Event()
         self.queue = OrderQueue(woken.set, wait_seconds=0.05)
         tokens = ClusterTokens(self.session, self.sealer, PATHS, writer.layout, lambda _: [])
         self.orders = ClusterOrders(
-            self.session, writer, self.sealer, PATHS, name, self.queue, tokens, lambda: self.refusal
-        )
+            self.session, writer, self.sealer, PATHS, name, self.queue, tokens,
+            lambda: self.refusal, lambda: store.revision - self.behind, wait_seconds=0.05,
+        )  # fmt: skip
 
     def under_way(self) -> OrderUnderWay:
         request = OrderRequest(SITE, "ca", (SITE,), "ec256")
@@ -76,6 +78,27 @@ def test_without_the_engine_nobody_orders(is_leased: bool, nodes: tuple[Node, No
     with pytest.raises(OrderNotAllowed, match="another node may be ordering") as refused:
         a.orders.take(SITE)
     assert f"certedge cert request {SITE} --detached" in refused.value.remedy
+
+
+def test_a_person_may_order_on_a_node_that_has_lost_the_engine(nodes: tuple[Node, Node], store: MemoryStore) -> None:
+    a, _ = nodes
+    with pytest.raises(OrderNotAllowed, match="the other nodes can be asked"):
+        a.orders.take_detached(SITE)
+    a.session.lease = 0
+    hold, version = a.orders.take_detached(SITE), a.writer.live_version("main")
+    assert version is not None
+    assert hold.consent(version) is None, "it goes live here, and is published when the engine is back"
+    hold.release()
+    assert PATHS.lock(SITE) not in store.items
+
+
+def test_a_node_that_has_not_caught_up_orders_nothing(nodes: tuple[Node, Node]) -> None:
+    """It was paused, and does not know yet what its successor has ordered."""
+    a, b = nodes
+    a.behind = 1
+    with pytest.raises(OrderNotAllowed, match="has not taken over what the others have"):
+        a.orders.take(SITE)
+    b.orders.take(SITE)
 
 
 def test_a_site_is_let_go_if_the_order_under_way_can_not_be_read(nodes: tuple[Node, Node]) -> None:

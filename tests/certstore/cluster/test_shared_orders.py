@@ -9,7 +9,9 @@ import pytest
 from certstore.acme.challenge_kind import Proof
 from certstore.acme.network import OrderFailed
 from certstore.acme.order_journal import OrderRequest, OrderUnderWay, Part
+from certstore.cluster.engine import ModifiedAt, Put
 from certstore.cluster.shared_orders import SharedOrderJournal
+from certstore.model.cluster.paths import Shelf
 from certstore.model.renewal.failure import Cause
 from certstore.model.version import Version
 from certstore.renewal.order_sharing import OrderNotAllowed
@@ -183,3 +185,27 @@ def test_a_start_clears_away_no_proof_of_other_nodes(nodes: tuple[Node, Node]) -
     a, _ = nodes
     a.shown = (Proof("b.test", "t" * 43, "t.p"),)
     assert a.journal.published() == frozenset(a.shown)
+
+
+@pytest.mark.parametrize("is_removed", [True, False], ids=["the order failed", "the certificate came"])
+def test_tokens_of_a_node_that_was_killed_go_with_the_order(
+    is_removed: bool, nodes: tuple[Node, Node], store: MemoryStore, clock: Seconds
+) -> None:
+    a, b = nodes
+    proofs = tuple(Proof(SITE, f"{number:043}", "t.p") for number in range(130))
+    keys = {PATHS.of(Shelf.TOKEN, proof.token) for proof in proofs}
+    a.begin()
+    a.journal.keep(replace(order(), published=proofs))
+    for key in keys:
+        a.session.commit([ModifiedAt(key, 0)], [Put(key, b"sealed")])
+    clock.now += 11
+    b.come_back()
+    begun = b.begin()
+    assert begun is not None
+    assert keys <= store.items.keys()
+    if is_removed:
+        b.journal.remove(SITE)
+    else:
+        b.journal.keep(replace(begun, published=()))
+    assert not keys & store.items.keys()
+    a.journal.remove(SITE)

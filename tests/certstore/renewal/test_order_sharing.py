@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from certstore.renewal.order_sharing import OneNode, OrderNotAllowed
+import pytest
+
+from certstore.renewal.order_sharing import AskingNobody, OneNode, OrderNotAllowed
 from certstore.store.versions import read_live
 from tests.certificates import CertificateAuthority
 from tests.certstore.stores import SITE, drop_pair, writing
@@ -21,6 +23,14 @@ def test_what_a_node_by_itself_orders_goes_live(tmp_path: Path, ca: CertificateA
         hold.release()
         assert list(OneNode().journal(writer.layout).sites()) == []
         assert OneNode().accounts(writer.layout).thumbprints() == set()
+
+
+def test_a_node_that_can_not_ask_the_others_orders_for_who_insists() -> None:
+    orders = AskingNobody("the service does not run")
+    with pytest.raises(OrderNotAllowed, match="the service does not run, and another node may be ordering") as refused:
+        orders.take(SITE)
+    assert f"certedge cert request {SITE} --detached" in refused.value.remedy
+    orders.take_detached(SITE).release()
 
 
 def test_a_refusal_says_what_to_do() -> None:
