@@ -22,6 +22,7 @@ shared_books   what renewal remembers of sites and CAs, on all nodes
 shared_told    what recipients of warnings have been told, for whoever warns next
 shared_accounts  one account at each CA for all nodes
 tokens         challenge tokens on every node
+foreign_tokens  those that other ACME clients put on one node
 acknowledgement  waits until the other nodes have an order's tokens
 presence       what this node says about itself
 duty           which node renews and warns: the holder of a lease

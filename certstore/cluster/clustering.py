@@ -22,6 +22,7 @@ from typing import Protocol
 from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.engine import Batch, Engine, EngineFailed, EngineFull, EngineLost, EngineRefused, Following
 from certstore.cluster.first_sync import ForeignEngine, Synced
+from certstore.cluster.foreign_tokens import ForeignTokens
 from certstore.cluster.named_files import NamedFiles
 from certstore.cluster.nodes import Nodes
 from certstore.cluster.order_queue import OrderQueue
@@ -123,6 +124,8 @@ class Clustering:
         self.books: SharedBooks | None = None
         self.told: SharedTold | None = None
         """Both set before `start`, unless this node can't read what renewal remembers and recipients were told."""
+        self.foreign: ForeignTokens | None = None
+        """Set before `start`; without one, other ACME clients' tokens stay on their node."""
         self.put_back: Callable[[bool], None] = lambda _has_meta: None
         """Writes again what the engine has lost of this node, and what edge.yaml says now. Set before `start`."""
         self._is_introduced = False
@@ -135,12 +138,18 @@ class Clustering:
         self._thread.start()
         if self.duty is not None:
             self.duty.start()
+        if self.foreign is not None:
+            self.foreign.start()
 
     @property
     def is_current(self) -> bool:
         """Whether the store has all that the engine has shown so far."""
         is_known = self._applied > 0 and not self._is_joining and ClusterProblem.ENGINE_FOREIGN not in self._problems
         return is_known and not self._arrived and not self._replica.follower.is_incomplete
+
+    def node_at(self, address: str) -> str:
+        """The other node with this address, empty where none says that it has it. From any thread."""
+        return self._nodes.at(address, but=self._node)
 
     @property
     def applied(self) -> int:
@@ -158,6 +167,8 @@ class Clustering:
         self._replica.wake()
         if self.duty is not None:
             self.duty.stop()
+        if self.foreign is not None:
+            self.foreign.stop()
         self._session.close()
         self._thread.join()
         self._replica.close()

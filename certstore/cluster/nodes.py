@@ -5,6 +5,7 @@ Read as a whole with each sync and kept up to date by the feed. Decides nothing:
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -14,6 +15,14 @@ from certstore.model.cluster.health import NodeStanding, last_changes, node_stan
 from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.records import Live, Member
 from certstore.model.cluster.wire import Refused
+
+
+def _plain(address: str) -> str:
+    """An address in its one form."""
+    try:
+        return str(ipaddress.ip_address(address.strip("[]")))
+    except ValueError:
+        return address
 
 
 class Nodes:
@@ -68,6 +77,16 @@ class Nodes:
     def lacking(self, revision: int, *, but: str) -> list[str]:
         """The other nodes that live and have not applied this revision. From any thread."""
         return sorted(name for name, live in dict(self._lives).items() if name != but and live.applied < revision)
+
+    def at(self, address: str, *, but: str) -> str:
+        """The other member that clients reach there, empty where there is none. From any thread."""
+        wanted, found = _plain(address), set[str]()
+        for member in dict(self._members).values():
+            own = member.addresses or tuple(each.host for each in member.listeners)
+            if not member.has_left and wanted in map(_plain, own):
+                found.add(member.name)
+        is_anyones = wanted in ("0.0.0.0", "::")  # noqa: S104
+        return "" if is_anyones or but in found else min(found, default="")
 
     def has_left(self, node: str) -> bool:
         """Whether it was taken out of the cluster: that stays on record."""

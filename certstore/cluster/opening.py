@@ -7,6 +7,7 @@ from pathlib import Path
 from certstore.cluster.access import all_members
 from certstore.cluster.clustering import Clustering
 from certstore.cluster.duty import ClusterDuty
+from certstore.cluster.foreign_tokens import ForeignTokens
 from certstore.cluster.keys import KeysUnusable, read_keys
 from certstore.cluster.membership import Membership, Place
 from certstore.cluster.orders import ClusterOrders
@@ -70,9 +71,11 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
         tokens,
         (lambda: _FRONT) if is_front else duty.why_not_order,
         lambda: clustering.applied,
+        clustering.node_at,
     )
     if not is_front:
         clustering.books = clustering.orders.books
+        clustering.foreign = ForeignTokens(writer.layout, tokens)
         clustering.told = SharedTold(session, sealer, paths, duty.fence)
     return clustering
 

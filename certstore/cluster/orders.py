@@ -46,8 +46,10 @@ class ClusterOrders:
         tokens: ClusterTokens,
         why_not: Callable[[], tuple[str, str] | None],
         applied: Callable[[], int],
+        node_at: Callable[[str], str],
         wait_seconds: float = WAIT_SECONDS,
     ) -> None:
+        self.node_at = node_at
         self._applied, self._wait_seconds = applied, wait_seconds
         self._session, self._queue, self._why_not = session, queue, why_not
         self._locks = OrderLocks(session, paths, node)

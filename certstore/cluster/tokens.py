@@ -79,6 +79,20 @@ class ClusterTokens:
             return
         self._acknowledgement.wait(revision)
 
+    def give(self, proof: Proof) -> None:
+        """That of another program, which waits for nobody. Raises EngineFailed, Refused; then it is not known here."""
+        try:
+            self._publish({proof.token: proof})
+        except BaseException:
+            with self._lock:
+                self._ours.pop(proof.token, None)
+            raise
+
+    def is_known(self, token: str) -> bool:
+        """Whether an order of this node or of another one shows it."""
+        with self._lock:
+            return token in self._ours or token in self._theirs
+
     def left_out(self) -> list[str]:
         """The nodes that orders don't wait for any longer."""
         return self._acknowledgement.left_out()

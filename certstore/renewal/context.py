@@ -59,7 +59,9 @@ class RenewalContext:
         self.kinds = challenge_kinds(layout, settings, base, wait=wait, sharing=sharing)
         self._base = base
         self._ca_file = base / acme.ca_file if acme.ca_file is not None else None
-        self.preflight = Preflight(Resolver(acme.resolver), self.kinds, self._ca_file, lambda: wait(0))
+        self.preflight = Preflight(
+            Resolver(acme.resolver), self.kinds, self._ca_file, lambda: wait(0), node_at=self.orders.node_at
+        )
         self._server_problems = ServerProblems(writer)
         self._down: dict[str, tuple[datetime, Failure]] = {}
         self._down_lock = threading.Lock()

@@ -50,6 +50,10 @@ class OrderSharing(Protocol):
         """For a person who knows that no other node orders. Raises OrderNotAllowed where the others can be asked."""
         ...
 
+    def node_at(self, address: str) -> str:
+        """The other node that clients reach there, empty where there is none."""
+        ...
+
     def bind(self, memory: RenewalMemory | None) -> None:
         """The memory has what the other nodes remember from now on; None: it is about to be closed."""
         ...
@@ -77,6 +81,9 @@ class OneNode:
 
     def release(self) -> None:
         """Nobody waits."""
+
+    def node_at(self, address: str) -> str:
+        return ""
 
     def bind(self, memory: RenewalMemory | None) -> None:
         """It remembers by itself."""

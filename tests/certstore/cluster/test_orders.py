@@ -32,7 +32,7 @@ class Node(LockingNode):
         tokens = ClusterTokens(self.session, self.sealer, PATHS, writer.layout, lambda _: [])
         self.orders = ClusterOrders(
             self.session, writer, self.sealer, PATHS, name, self.queue, tokens,
-            lambda: self.refusal, lambda: store.revision - self.behind, wait_seconds=0.05,
+            lambda: self.refusal, lambda: store.revision - self.behind, lambda _: "", wait_seconds=0.05,
         )  # fmt: skip
 
     def under_way(self) -> OrderUnderWay:
