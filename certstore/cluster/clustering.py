@@ -32,6 +32,7 @@ from certstore.cluster.problems import left_out, solved_lately, told_to_others
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import Sealer
 from certstore.cluster.session import Attachment
+from certstore.cluster.shared_accounts import SharedAccounts
 from certstore.cluster.shared_books import SharedBooks
 from certstore.cluster.shared_told import SharedTold
 from certstore.cluster.tokens import ClusterTokens
@@ -123,7 +124,8 @@ class Clustering:
         """Set before `start`; without one, a person's orders are nobody else's business."""
         self.books: SharedBooks | None = None
         self.told: SharedTold | None = None
-        """Both set before `start`, unless this node can't read what renewal remembers and recipients were told."""
+        self.accounts: SharedAccounts | None = None
+        """All three set before `start`, unless this node can't read such records."""
         self.foreign: ForeignTokens | None = None
         """Set before `start`; without one, other ACME clients' tokens stay on their node."""
         self.put_back: Callable[[bool], None] = lambda _has_meta: None
@@ -234,13 +236,15 @@ class Clustering:
             self._mark_joining()
         return synced
 
-    def _readers(self) -> Iterator[tuple[Shelf, SharedBooks | SharedTold]]:
+    def _readers(self) -> Iterator[tuple[Shelf, SharedBooks | SharedTold | SharedAccounts]]:
         """Who follows what, besides sites, nodes and tokens."""
         if self.books is not None:
             yield Shelf.RENEWAL, self.books
             yield Shelf.COUNTER, self.books
         if self.told is not None:
             yield Shelf.TOLD, self.told
+        if self.accounts is not None:
+            yield Shelf.ACCOUNT, self.accounts
 
     def _check_membership(self) -> None:
         if self._nodes.has_left(self._node):

@@ -85,7 +85,7 @@ class Nodes:
             own = member.addresses or tuple(each.host for each in member.listeners)
             if not member.has_left and wanted in map(_plain, own):
                 found.add(member.name)
-        is_anyones = wanted in ("0.0.0.0", "::")  # noqa: S104
+        is_anyones = wanted in ("0.0.0.0", "::")
         return "" if is_anyones or but in found else min(found, default="")
 
     def has_left(self, node: str) -> bool:

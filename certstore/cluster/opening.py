@@ -74,7 +74,7 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
         clustering.node_at,
     )
     if not is_front:
-        clustering.books = clustering.orders.books
+        clustering.books, clustering.accounts = clustering.orders.books, clustering.orders.shared_accounts
         clustering.foreign = ForeignTokens(writer.layout, tokens)
         clustering.told = SharedTold(session, sealer, paths, duty.fence)
     return clustering

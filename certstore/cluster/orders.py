@@ -57,7 +57,7 @@ class ClusterOrders:
         self._journal = SharedOrderJournal(
             writer.layout, session, sealer, paths, self._locks, writer.live_version, tokens.of_others
         )
-        self._accounts = SharedAccounts(writer.layout, session, sealer, paths, self._locks)
+        self.shared_accounts = SharedAccounts(writer.layout, session, sealer, paths, self._locks)
 
     def take(self, site: str) -> OrderHold:
         if (why_not := self._why_not()) is not None:
@@ -111,7 +111,7 @@ class ClusterOrders:
         return self._journal
 
     def accounts(self, layout: Layout) -> SharedAccounts:
-        return self._accounts
+        return self.shared_accounts
 
 
 def _away(site: str) -> OrderNotAllowed:

@@ -10,14 +10,14 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from certstore.acme.account import Account, Accounts, AccountSettings, load_key
 from certstore.acme.network import Conversation, OrderFailed
-from certstore.cluster.engine import Committed, Engine, EngineFailed, ModifiedAt, Put
+from certstore.cluster.engine import Committed, Engine, EngineFailed, Item, ModifiedAt, Put
 from certstore.cluster.order_locks import LockHeld, OrderLocks
 from certstore.cluster.sealing import Sealer
 from certstore.files.atomic import make_folder, replace_file
@@ -100,6 +100,21 @@ class SharedAccounts(Accounts):
         with self._shared(ca):
             super().adopt(ca, key_pem, url, contact)
 
+    def read(self, items: Iterable[Item]) -> None:
+        """What other nodes registered or changed: this one may have to order when the engine is lost."""
+        for item in items:
+            where = self._paths.parse(item.key)
+            if where is None or where.shelf is not Shelf.ACCOUNT:
+                continue
+            if not self._changing.acquire(blocking=False):
+                continue  # what uses the account reads the engine itself
+            try:
+                self._seen(where.name, item)
+            except OSError as error:
+                logger.error("cluster: the account at %s could not be written: %s", where.name, error.strerror)
+            finally:
+                self._changing.release()
+
     # Inside
 
     @contextmanager
@@ -147,39 +162,41 @@ class SharedAccounts(Accounts):
         """Raises EngineFailed, OSError."""
         path = self._paths.of(Shelf.ACCOUNT, ca.key)
         item = self._engine.get([path]).by_key().get(path)
-        if item is None:
-            return _Seen()
+        return _Seen() if item is None else self._seen(ca.key, item)
+
+    def _seen(self, ca: str, item: Item) -> _Seen:
+        """Raises OSError."""
         try:
-            opened = self._sealer.open(path, item.value)
+            opened = self._sealer.open(item.key, item.value)
             record = _Record.decode(opened.plaintext)
         except Refused as error:
-            logger.warning("cluster: the account at %s does not count: %s", ca.key, error)
+            logger.warning("cluster: the account at %s does not count: %s", ca, error)
             return _Seen(item.modified)
         except (KeyError, TypeError, ValueError, RecursionError):
-            logger.warning("cluster: the account at %s does not count: it can't be understood", ca.key)
+            logger.warning("cluster: the account at %s does not count: it can't be understood", ca)
             return _Seen(item.modified)
         self._take(ca, record)
         return _Seen(item.modified, opened.generation, record)
 
-    def _take(self, ca: Ca, record: _Record) -> None:
+    def _take(self, ca: str, record: _Record) -> None:
         ours = self._read(ca)
         if ours == record:
             return
         layout = self._layout
-        make_folder(layout.account(ca.key), 0o700)
+        make_folder(layout.account(ca), 0o700)
         if ours is not None and ours.facts.get("url") != record.facts["url"]:
             logger.warning(
                 "the account at %s is now the cluster's, %s; this node's own was %s, and its key stays in %s",
-                ca.key, record.facts["url"], ours.facts.get("url"), layout.replaced_account_key(ca.key),
+                ca, record.facts["url"], ours.facts.get("url"), layout.replaced_account_key(ca),
             )  # fmt: skip
-            replace_file(layout.replaced_account_key(ca.key), ours.key_pem, 0o600, layout.temporary)
-        replace_file(layout.account_key(ca.key), record.key_pem, 0o600, layout.temporary)
+            replace_file(layout.replaced_account_key(ca), ours.key_pem, 0o600, layout.temporary)
+        replace_file(layout.account_key(ca), record.key_pem, 0o600, layout.temporary)
         content = json.dumps(record.facts, indent=1).encode() + b"\n"
-        replace_file(layout.account_facts(ca.key), content, 0o600, layout.temporary)
+        replace_file(layout.account_facts(ca), content, 0o600, layout.temporary)
 
     def _give(self, ca: Ca, seen: _Seen) -> None:
         """The next use tries again what can't be given now."""
-        ours = self._read(ca)
+        ours = self._read(ca.key)
         if ours is None or ours == seen.record:
             return
         path = self._paths.of(Shelf.ACCOUNT, ca.key)
@@ -191,10 +208,10 @@ class SharedAccounts(Accounts):
         except EngineFailed as error:
             logger.warning("cluster: the account at %s could not be shared: %s", ca.key, error)
 
-    def _read(self, ca: Ca) -> _Record | None:
+    def _read(self, ca: str) -> _Record | None:
         """The files as they are; None where they make no whole account."""
         try:
-            key = self._layout.account_key(ca.key).read_bytes()
-            return _Record.decode(_Record(key, json.loads(self._layout.account_facts(ca.key).read_bytes())).encode())
+            key = self._layout.account_key(ca).read_bytes()
+            return _Record.decode(_Record(key, json.loads(self._layout.account_facts(ca).read_bytes())).encode())
         except (FileNotFoundError, KeyError, TypeError, ValueError):
             return None

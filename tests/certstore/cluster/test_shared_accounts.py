@@ -64,6 +64,23 @@ def test_the_account_of_one_is_that_of_all(nodes: tuple[Node, Node], store: Memo
     assert b.layout.account_key(CA.key).stat().st_mode & 0o777 == 0o600
 
 
+def test_a_node_that_never_ordered_has_it_when_the_engine_is_lost(nodes: tuple[Node, Node], store: MemoryStore) -> None:
+    a, b = nodes
+    a.adopt(1)
+    b.accounts.read(store.items.values())
+    b.session.faults.is_cut = True
+    assert used(b).url == "https://ca.test/account/1"
+
+
+def test_an_account_that_is_being_changed_here_is_not_read_over(nodes: tuple[Node, Node], store: MemoryStore) -> None:
+    a, b = nodes
+    a.adopt(1)
+    with b.accounts._changing:
+        b.accounts.read(store.items.values())
+    assert b.accounts.load(CA) is None
+    assert used(b).url == "https://ca.test/account/1"
+
+
 def test_an_account_from_before_the_cluster_is_given_to_the_others(nodes: tuple[Node, Node]) -> None:
     a, b = nodes
     a.session.faults.is_cut = True
