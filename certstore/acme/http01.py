@@ -81,9 +81,7 @@ class _Shown:
         self.sharing.share(proofs)
 
     def withdraw(self, proofs: Iterable[Proof]) -> None:
-        gone = list(proofs)
-        self.sharing.recall(gone)
-        withdraw(self.layout, gone)
+        withdraw(self.layout, self.sharing.recall(proofs))
 
 
 def http_listeners(settings: Settings) -> tuple[OwnListener, ...]:

@@ -26,8 +26,9 @@ from certstore.model.renewal.acme_problems import read_problem
 from certstore.model.renewal.failure import Cause, Failure
 
 _WORTH_RESUMING = frozenset(
-    {Cause.CA_UNREACHABLE, Cause.CA_ERROR, Cause.RATE_LIMITED, Cause.OWN_LISTENER, Cause.DNS_PROVIDER}
+    {Cause.CA_UNREACHABLE, Cause.CA_ERROR, Cause.RATE_LIMITED, Cause.OWN_LISTENER, Cause.DNS_PROVIDER, Cause.CLUSTER}
 )
+_SAYS_NOTHING_OF_THE_ORDER = frozenset({Cause.CA_UNREACHABLE, Cause.RATE_LIMITED, Cause.OWN_LISTENER, Cause.CLUSTER})
 
 
 class NewOrder(messages.NewOrder):
@@ -73,7 +74,7 @@ class Issuer:
             except OrderInvalid:
                 journal.remove(request.site)
             except OrderFailed as failed:
-                if failed.failure.names or failed.failure.cause in (Cause.CA_UNREACHABLE, Cause.RATE_LIMITED):
+                if failed.failure.names or failed.failure.cause in _SAYS_NOTHING_OF_THE_ORDER:
                     self._drop_hopeless(request, failed.failure)
                     raise
                 # The CA does not know the order, or can do nothing with it: begin again, once.

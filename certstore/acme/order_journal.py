@@ -113,7 +113,7 @@ class OrderJournal:
 
     def load(self, site: str) -> OrderUnderWay | None:
         try:
-            return _decoded(json.loads(self._layout.order(site).read_bytes()))
+            return decode_order(json.loads(self._layout.order(site).read_bytes()))
         except (FileNotFoundError, KeyError, TypeError, ValueError):
             return None
 
@@ -140,7 +140,7 @@ class OrderJournal:
         return frozenset(proof for order in orders if order is not None for proof in order.published)
 
     def keep(self, order: OrderUnderWay) -> OrderUnderWay:
-        content = json.dumps(_encoded(order)).encode()
+        content = json.dumps(encode_order(order)).encode()
         replace_file(self._layout.order(order.request.site), content, 0o600, self._layout.temporary)
         return order
 
@@ -148,7 +148,8 @@ class OrderJournal:
         self._layout.order(site).unlink(missing_ok=True)
 
 
-def _encoded(order: OrderUnderWay) -> dict[str, Any]:
+def encode_order(order: OrderUnderWay) -> dict[str, Any]:
+    """As JSON, with the new private key."""
     request = order.request
     return {
         "site": request.site,
@@ -164,7 +165,8 @@ def _encoded(order: OrderUnderWay) -> dict[str, Any]:
     }
 
 
-def _decoded(facts: dict[str, Any]) -> OrderUnderWay:
+def decode_order(facts: Any) -> OrderUnderWay:
+    """Raises KeyError, TypeError, ValueError."""
     request = OrderRequest(
         facts["site"],
         facts["ca"],

@@ -60,8 +60,9 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """`ca_file` as in the settings. `is_stopping` says that the process is to stop. May be used from several threads.
-    Raises OSError if the store can't be written, and Interrupted."""
+    """`ca_file` as in the settings. `is_stopping` says that the process is to stop, and `node_at` which other node of a
+    cluster has an address, empty for none. May be used from several threads. Raises OSError if the store can't be
+    written, and Interrupted."""
 
     resolver: Resolver
     kinds: ChallengeKinds
@@ -69,6 +70,7 @@ class Preflight:
     is_stopping: Callable[[], bool] = never
     name_seconds: float = NAME_SECONDS
     seconds: float = PREFLIGHT_SECONDS
+    node_at: Callable[[str], str] = lambda address: ""
 
     def check(
         self,
@@ -181,9 +183,9 @@ class _NameChecks:
         if needs_addresses and self.lookups is None:
             self._look_up()
         way = probe(self.name, self.addresses if needs_addresses else (), self.budget)
-        return self._mean(
-            replace(way, needs_addresses=needs_addresses, is_whole=way.is_whole and not self.budget.is_over)
-        )
+        probes = tuple(replace(each, node=self.preflight.node_at(each.address)) for each in way.probes)
+        is_whole = way.is_whole and not self.budget.is_over
+        return self._mean(replace(way, probes=probes, needs_addresses=needs_addresses, is_whole=is_whole))
 
     def _mean(self, way: WayFacts) -> list[PreflightFinding]:
         if self.caa is None:

@@ -91,8 +91,7 @@ class PublishedProofs:
 
     def withdraw(self, proofs: Iterable[Proof]) -> None:
         """Another order's proof of the same name stays."""
-        gone = list(proofs)
-        self._sharing.recall(gone)
+        gone = self._sharing.recall(proofs)
         with self._lock:
             for proof in gone:
                 path = self._layout.alpn_challenge(proof.name)

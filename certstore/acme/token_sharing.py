@@ -15,8 +15,8 @@ class TokenSharing(Protocol):
         """Return once every edge shows these proofs. Raises OrderFailed."""
         ...
 
-    def recall(self, proofs: Iterable[Proof]) -> None:
-        """Nobody has to know them any longer. Never raises."""
+    def recall(self, proofs: Iterable[Proof]) -> Sequence[Proof]:
+        """This edge's orders don't need them any longer: those that nobody's do. Never raises."""
         ...
 
 
@@ -26,5 +26,5 @@ class OneEdge:
     def share(self, proofs: Sequence[Proof]) -> None:
         """Workers read the file with the next request."""
 
-    def recall(self, proofs: Iterable[Proof]) -> None:
-        """The file is gone."""
+    def recall(self, proofs: Iterable[Proof]) -> Sequence[Proof]:
+        return tuple(proofs)

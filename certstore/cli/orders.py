@@ -19,6 +19,11 @@ _STYLES = {"done": GOOD, "failed": BAD, "held": WARNING, "not_due": QUIET}
 
 _IGNORE_LIMITS = "Order even if the CA's rate limits, as counted here, seem to be reached."
 
+_DETACHED = (
+    "In a cluster whose engine is lost: order on this node, which can't ask the others. Do so on one node only; "
+    "the others get the certificate when the engine is back."
+)
+
 
 def request(
     site: SiteKey,
@@ -26,6 +31,7 @@ def request(
     new_key: Annotated[
         bool, typer.Option("--new-key", help="Make a new key even if the site keeps its key (--reuse-key).")
     ] = False,
+    detached: Annotated[bool, typer.Option("--detached", help=_DETACHED)] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,7 +39,7 @@ def request(
     attempted = f"order a certificate for {site}"
     check_site_key(site, attempted)
     edge = open_edge(config)
-    result = ask_live(edge, requests.OrderRequest(site, ignore_limits, new_key), attempted)
+    result = ask_live(edge, requests.OrderRequest(site, ignore_limits, new_key, detached), attempted)
     is_done = result.outcome is results.OrderOutcome.DONE
     if as_json:
         print_json(result.to_json())

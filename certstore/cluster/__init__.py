@@ -15,7 +15,15 @@ named_files    files that sites' settings name and this node lacks
 local_records  what this store holds, as records
 nodes          the nodes of the cluster as this one sees them
 known_members  the newest record of each member that this node has seen: what is older brings nobody back
+orders         orders of this node: under locks, with what all nodes share
+order_locks    the right to order for a site, or to change an account, under a lease
+order_queue    ordered versions on their way to the thread that publishes
+shared_orders  the journal of orders under way, for whoever goes on with one
+shared_books   what renewal remembers of sites and CAs, on all nodes
+shared_told    what recipients of warnings have been told, for whoever warns next
+shared_accounts  one account at each CA for all nodes
 tokens         challenge tokens on every node
+foreign_tokens  those that other ACME clients put on one node
 acknowledgement  waits until the other nodes have an order's tokens
 presence       what this node says about itself
 duty           which node renews and warns: the holder of a lease

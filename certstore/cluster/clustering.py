@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Protocol
@@ -22,15 +22,21 @@ from typing import Protocol
 from certstore.cluster.duty import ClusterDuty
 from certstore.cluster.engine import Batch, Engine, EngineFailed, EngineFull, EngineLost, EngineRefused, Following
 from certstore.cluster.first_sync import ForeignEngine, Synced
+from certstore.cluster.foreign_tokens import ForeignTokens
 from certstore.cluster.key_updates import KeyUpdates
 from certstore.cluster.known_members import KnownMembers
 from certstore.cluster.named_files import NamedFiles
 from certstore.cluster.nodes import Nodes
+from certstore.cluster.order_queue import OrderQueue
+from certstore.cluster.orders import ClusterOrders
 from certstore.cluster.presence import Announcer
 from certstore.cluster.problems import left_out, solved_lately, told_to_others
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import Sealer
 from certstore.cluster.session import Attachment
+from certstore.cluster.shared_accounts import SharedAccounts
+from certstore.cluster.shared_books import SharedBooks
+from certstore.cluster.shared_told import SharedTold
 from certstore.cluster.tokens import ClusterTokens
 from certstore.files.atomic import replace_file
 from certstore.files.clock import utc_now
@@ -114,8 +120,18 @@ class Clustering:
         self._progress = 0, 0
         """Of the comparison that runs, or was the last one."""
         self._is_joining = not replica.agreed.is_synced and not _has_certificates(writer)
+        self.ordered = OrderQueue(replica.wake)
+        """What orders of this node have brought."""
         self.tokens: ClusterTokens | None = None
         """Set before `start`; without one, challenge tokens stay on their node."""
+        self.orders: ClusterOrders | None = None
+        """Set before `start`; without one, a person's orders are nobody else's business."""
+        self.books: SharedBooks | None = None
+        self.told: SharedTold | None = None
+        self.accounts: SharedAccounts | None = None
+        """All three set before `start`, unless this node can't read such records."""
+        self.foreign: ForeignTokens | None = None
+        """Set before `start`; without one, other ACME clients' tokens stay on their node."""
         self.put_back: Callable[[bool], None] = lambda _has_meta: None
         """Writes again what the engine has lost of this node, and what edge.yaml says now. Set before `start`."""
         self.key_updates: KeyUpdates | None = None
@@ -130,12 +146,23 @@ class Clustering:
         self._thread.start()
         if self.duty is not None:
             self.duty.start()
+        if self.foreign is not None:
+            self.foreign.start()
 
     @property
     def is_current(self) -> bool:
         """Whether the store has all that the engine has shown so far."""
         is_known = self._applied > 0 and not self._is_joining and ClusterProblem.ENGINE_FOREIGN not in self._problems
         return is_known and not self._arrived and not self._replica.follower.is_incomplete
+
+    def node_at(self, address: str) -> str:
+        """The other node with this address, empty where none says that it has it. From any thread."""
+        return self._nodes.at(address, but=self._node)
+
+    @property
+    def applied(self) -> int:
+        """The engine's revision up to which the store has everything."""
+        return self._applied
 
     @property
     def may_publish(self) -> bool:
@@ -148,6 +175,8 @@ class Clustering:
         self._replica.wake()
         if self.duty is not None:
             self.duty.stop()
+        if self.foreign is not None:
+            self.foreign.stop()
         self._session.close()
         self._thread.join()
         self._replica.close()
@@ -200,6 +229,8 @@ class Clustering:
                 self._writer.be_front(Front(self._node, self._nodes.full_node()))
         if self.tokens is not None:
             self.tokens.read(self._session.read(self._paths.shelf(Shelf.TOKEN)).items)
+        for shelf, reader in self._readers():
+            reader.read(self._session.read(self._paths.shelf(shelf)).items)
         if is_rebuild:
             self._replica.publish()
             self._writer.layout.cluster_rebuild.unlink(missing_ok=True)
@@ -218,6 +249,16 @@ class Clustering:
             self._replica.agreed.note_synced()
             self._mark_joining()
         return synced
+
+    def _readers(self) -> Iterator[tuple[Shelf, SharedBooks | SharedTold | SharedAccounts]]:
+        """Who follows what, besides sites, nodes and tokens."""
+        if self.books is not None:
+            yield Shelf.RENEWAL, self.books
+            yield Shelf.COUNTER, self.books
+        if self.told is not None:
+            yield Shelf.TOLD, self.told
+        if self.accounts is not None:
+            yield Shelf.ACCOUNT, self.accounts
 
     def _check_membership(self) -> None:
         if self._nodes.has_left(self._node):
@@ -266,7 +307,10 @@ class Clustering:
                         self._put_back_members()
                     if self._broken is not None:
                         raise self._broken
+                    self._has_news |= self.ordered.run(self._replica.publish_order)
                     self._publish()
+                    if self.books is not None:
+                        self.books.flush()
                     self._say()
                     if self._replica.follower.is_incomplete:
                         until = min(until, time.monotonic() + _RETRY_INCOMPLETE.total_seconds())
@@ -307,6 +351,8 @@ class Clustering:
         self._replica.take(batches)
         for batch in batches:
             self._nodes.take(batch)
+            for reader in {reader for _, reader in self._readers()}:
+                reader.read(batch.put)
         self._applied = batches[-1].revision
         if any(self._replica.follower.follows(item.key) for batch in batches for item in batch.put):
             self._adoption_seconds = time.monotonic() - arrived[0][1]

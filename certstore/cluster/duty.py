@@ -120,6 +120,14 @@ class ClusterDuty:
         away = timedelta(seconds=self._monotonic() - attachment.since)
         return not attachment.is_attached and away >= WARNS_ALONE_AFTER
 
+    def why_not_order(self) -> tuple[str, str] | None:
+        """Why this node may not order for a person who asks either, and what to do. It need not have the duty."""
+        if not self._may_publish():
+            return f"what {self._node} orders would reach no other node", "to see why: certedge cluster status"
+        if self.problem is not None and self.problem[0] is ClusterProblem.ACME_DIFFERS:
+            return self.problem[1], "order on another node, or make `acme` and `notify` the same and reload"
+        return None
+
     def fence(self) -> Compare | None:
         """What a write that only the holder may do has to compare; None while the duty is not ours."""
         held = self._held

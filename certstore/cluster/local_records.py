@@ -84,6 +84,10 @@ class LocalRecords:
                 return record.doing in _REPAIRS
         return False
 
+    def of_version(self, version: Version) -> HeadRecord:
+        """A version of the archive. Raises OSError."""
+        return self._record(version)
+
     def archived(self, site: str, digest: str) -> HeadRecord | None:
         """The version with this digest, if the archive still has it whole. Raises OSError."""
         for version in self._writer.versions(site):

@@ -5,6 +5,7 @@ Read as a whole with each sync and kept up to date by the feed. Decides nothing:
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -15,6 +16,14 @@ from certstore.model.cluster.health import NodeStanding, last_changes, node_stan
 from certstore.model.cluster.paths import ClusterPaths, Shelf
 from certstore.model.cluster.records import Live, Member, Role
 from certstore.model.cluster.wire import Refused
+
+
+def _plain(address: str) -> str:
+    """An address in its one form."""
+    try:
+        return str(ipaddress.ip_address(address.strip("[]")))
+    except ValueError:
+        return address
 
 
 class Nodes:
@@ -84,6 +93,16 @@ class Nodes:
         full = sorted(member.name for member in self._members.values() if _is_full(member))
         living = [name for name in full if name in self._lives]
         return self.caretaker if self.caretaker in full else next(iter([*living, *full]), None)
+
+    def at(self, address: str, *, but: str) -> str:
+        """The other member that clients reach there, empty where there is none. From any thread."""
+        wanted, found = _plain(address), set[str]()
+        for member in dict(self._members).values():
+            own = member.addresses or tuple(each.host for each in member.listeners)
+            if not member.has_left and wanted in map(_plain, own):
+                found.add(member.name)
+        is_anyones = wanted in ("0.0.0.0", "::")
+        return "" if is_anyones or but in found else min(found, default="")
 
     def has_left(self, node: str) -> bool:
         """Whether it was taken out of the cluster: that stays on record."""

@@ -8,12 +8,15 @@ from pathlib import Path
 from certstore.cluster.access import all_members
 from certstore.cluster.clustering import Clustering
 from certstore.cluster.duty import ClusterDuty
+from certstore.cluster.foreign_tokens import ForeignTokens
 from certstore.cluster.key_updates import KeyUpdates
 from certstore.cluster.keys import KeysUnusable, read_keys
 from certstore.cluster.membership import Membership, Place
+from certstore.cluster.orders import ClusterOrders
 from certstore.cluster.replica import Replica
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.cluster.session import Session
+from certstore.cluster.shared_told import SharedTold
 from certstore.cluster.tokens import ClusterTokens
 from certstore.files.clock import utc_now
 from certstore.model.cluster.ordering import ordering_facts
@@ -24,6 +27,8 @@ from certstore.model.settings.models import ListenerKind, ListenerSettings, Sett
 from certstore.store.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
+
+_FRONT = "this node is a front, which orders nothing", "order on a node that is not: certedge cluster status"
 
 
 def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clustering:
@@ -58,8 +63,8 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
     clustering.put_back = lambda has_meta: Membership(session, sealer.ring, clustering.known_members).put_back(
         place, utc_now(), has_meta=has_meta
     )
-    clustering.tokens = ClusterTokens(session, sealer, paths, writer.layout, clustering.lacking)
-    clustering.duty = ClusterDuty(
+    tokens = clustering.tokens = ClusterTokens(session, sealer, paths, writer.layout, clustering.lacking)
+    duty = clustering.duty = ClusterDuty(
         session,
         sealer,
         paths,
@@ -70,6 +75,22 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
         is_current=lambda: clustering.is_current,
         may_publish=lambda: clustering.may_publish,
     )
+    clustering.orders = ClusterOrders(
+        session,
+        writer,
+        sealer,
+        paths,
+        ring.node,
+        clustering.ordered,
+        tokens,
+        (lambda: _FRONT) if is_front else duty.why_not_order,
+        lambda: clustering.applied,
+        clustering.node_at,
+    )
+    if not is_front:
+        clustering.books, clustering.accounts = clustering.orders.books, clustering.orders.shared_accounts
+        clustering.foreign = ForeignTokens(writer.layout, tokens)
+        clustering.told = SharedTold(session, sealer, paths, duty.fence)
     return clustering
 
 

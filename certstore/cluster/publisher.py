@@ -17,8 +17,10 @@ from certstore.cluster.engine import (
     MOST_BYTES,
     Committed,
     Compare,
+    CreatedAt,
     Delete,
     Engine,
+    EngineLost,
     Item,
     ModifiedAt,
     Op,
@@ -28,9 +30,11 @@ from certstore.cluster.engine import (
 from certstore.cluster.follower import Follower
 from certstore.cluster.local_records import LocalRecords
 from certstore.cluster.sealing import Sealer
+from certstore.model.cluster.merge import EXPLANATIONS, Winner, decide_head
 from certstore.model.cluster.paths import ClusterPaths
 from certstore.model.cluster.records import HeadRecord, SiteRecord, decode_seq, encode_seq
 from certstore.model.cluster.wire import VALUE_LIMIT, RecordClass
+from certstore.model.version import Version
 from certstore.store.writer import StoreWriter
 
 logger = logging.getLogger(__name__)
@@ -47,7 +51,9 @@ _ROUNDS = 8
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """What one site adds to a transaction. Paths begin below the cluster's prefix. `is_gone`: the site was removed."""
+    """What one site adds to a transaction. Paths begin below the cluster's prefix. `is_gone`: the site was removed.
+    `instead` is the digest of what is live here until an ordered head is.
+    """
 
     site: str
     generation: int
@@ -56,6 +62,7 @@ class _Draft:
     previous: HeadRecord | None
     size: int
     is_gone: bool
+    instead: str | None = None
 
 
 @dataclass(slots=True)
@@ -126,7 +133,59 @@ class Publisher:
         self._agreed.sync()
         return left
 
+    def publish_order(self, version: Version, fence: CreatedAt) -> str | None:
+        """Publish an ordered version, which is in the archive, before it goes live here: why it must not, None where it
+        may. It is published only while the fence holds, so a node that was paused never overtakes its successor.
+        Raises EngineFailed, OSError.
+        """
+        site, order = version.site, self._paths.order(version.site)
+        path = self._below(self._paths.head(site))
+        for _ in range(_ROUNDS):
+            known = self._agreed.get(path)
+            if known is not None and known.digest == version.digest and not known.is_to_restore:
+                return None  # by a process of this node that was killed since, or by the one that went on with it
+            if (draft := self._draft_order(version)) is None:
+                return "the site was removed, or its chain is too large for the engine"
+            if self._commit([draft], [fence], [Delete(order)]):
+                self._agreed.sync()
+                return None
+            if (why_not := self._overtaken(version, fence, known)) is not None:
+                return why_not
+        raise EngineLost(f"{site} keeps changing on other nodes")
+
     # Inside
+
+    def _draft_order(self, version: Version) -> _Draft | None:
+        site = version.site
+        record = self._local.site(site)
+        if record is None or record.removal is not None:
+            return None
+        known = self._agreed.get(self._below(self._paths.head(site)))
+        previous = self._local.archived(site, known.digest) if known is not None and known.digest else None
+        is_site_dirty, _ = self._dirty(site, record)
+        instead = self._local.head_digest(site) or ""
+        return self._sized(
+            site, record, self._local.of_version(version), previous, instead, is_site_dirty=is_site_dirty
+        )
+
+    def _overtaken(self, version: Version, fence: CreatedAt, known: Agreement | None) -> str | None:
+        """Why what another node has done in the meantime counts, and not this order."""
+        there = self._engine.get([fence.key]).by_key().get(fence.key)
+        if there is None or there.created != fence.revision:
+            holder = there.value.decode("ascii", "replace")[:63] if there is not None else "another node"
+            return f"this node was away, so {holder} orders for the site"
+        after = self._agreed.get(self._below(self._paths.head(version.site)))
+        if after is None or (known is not None and after.digest == known.digest):
+            return None
+        theirs, site = self._local.archived(version.site, after.digest), self._local.site(version.site)
+        if theirs is None or site is None:
+            return None
+        verdict = decide_head(theirs, self._local.of_version(version), site)
+        if verdict.winner is Winner.OURS:
+            return None
+        return (
+            f"another node has made a certificate live meanwhile, which counts, because {EXPLANATIONS[verdict.because]}"
+        )
 
     def _dirty(self, site: str, record: SiteRecord | None) -> tuple[bool, bool]:
         """Whether its settings, and whether its live version, have to be published."""
@@ -152,18 +211,31 @@ class Publisher:
             return None
         head = previous = None
         try:
-            settings_size, head_size, previous_size = len(record.encode()), 0, 0
             if is_head_dirty:
                 head = self._local.head(site)
                 previous = self._previous(site) if head is not None else None
-                head_size = len(head.encode()) if head is not None else 0
-                previous_size = len(previous.encode()) if previous is not None else 0
+            return self._sized(site, record, head, previous, is_site_dirty=is_site_dirty)
         except OSError as error:
             logger.error("%s can't be published now: its files can't be read: %s", site, error.strerror)
             return None
         except ValueError as error:  # it must not keep the others from being published; the text may quote a file
             logger.error("%s can't be published: its files have no form for the engine: %s", site, type(error).__name__)
             return None
+
+    def _sized(
+        self,
+        site: str,
+        record: SiteRecord,
+        head: HeadRecord | None,
+        previous: HeadRecord | None,
+        instead: str | None = None,
+        *,
+        is_site_dirty: bool,
+    ) -> _Draft | None:
+        """None for what the engine does not take. Raises ValueError."""
+        settings_size = len(record.encode())
+        head_size = len(head.encode()) if head is not None else 0
+        previous_size = len(previous.encode()) if previous is not None else 0
         if max(settings_size, head_size) > _RECORD_BYTES or settings_size + head_size > _BYTES_AT_ONCE - _FRAMING:
             what = "settings are" if settings_size > head_size else "chain is"
             logger.error("%s can't be published: its %s too large for the engine", site, what)
@@ -179,6 +251,7 @@ class Publisher:
             previous,
             settings_size + head_size + previous_size + _FRAMING,
             record.removal is not None,
+            instead,
         )
 
     def _previous(self, site: str) -> HeadRecord | None:
@@ -201,10 +274,10 @@ class Publisher:
                 return True
         return False
 
-    def _commit(self, group: Sequence[_Draft]) -> bool:
+    def _commit(self, group: Sequence[_Draft], fences: Sequence[Compare] = (), also: Sequence[Op] = ()) -> bool:
         """Whether it was committed; if not, what the engine has instead has been taken in."""
         transaction = self._transaction(group)
-        outcome = self._engine.commit(transaction.compares, transaction.ops)
+        outcome = self._engine.commit([*transaction.compares, *fences], [*transaction.ops, *also])
         if isinstance(outcome, Committed):
             self._agree(transaction, dict.fromkeys(transaction.agreements, outcome.revision))
             return True
@@ -270,13 +343,13 @@ class Publisher:
     def _add_head(self, transaction: _Transaction, draft: _Draft) -> None:
         if draft.head is None:
             return
-        for path, record in (
-            (self._paths.head(draft.site), draft.head),
-            (self._paths.prev(draft.site), draft.previous),
+        for path, record, instead in (
+            (self._paths.head(draft.site), draft.head, draft.instead),
+            (self._paths.prev(draft.site), draft.previous, None),
         ):
             if record is not None:
                 transaction.ops.append(self._put(path, draft.generation, record.encode()))
-                transaction.agreements[self._below(path)] = Agreement(draft.generation, record.digest, 0)
+                transaction.agreements[self._below(path)] = Agreement(draft.generation, record.digest, 0, instead)
         known = self._agreed.get(self._below(self._paths.head(draft.site)))
         modified = known.modified if known is not None else 0
         transaction.compares.append(ModifiedAt(self._paths.head(draft.site), modified))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from certstore.cluster.agreed import AgreedState
-from certstore.cluster.engine import Batch, Engine
+from certstore.cluster.engine import Batch, CreatedAt, Engine
 from certstore.cluster.first_sync import FirstSync, Synced
 from certstore.cluster.follower import Follower
 from certstore.cluster.local_records import LocalRecords
@@ -20,6 +20,7 @@ from certstore.cluster.sealing import Sealer
 from certstore.files.clock import utc_now
 from certstore.model.cluster.paths import ClusterPaths
 from certstore.model.cluster.records import heads_digest
+from certstore.model.version import Version
 from certstore.store.writer import StoreWriter
 
 
@@ -104,6 +105,12 @@ class Replica:
             raise
         with self._lock:
             self._changed |= left
+
+    def publish_order(self, version: Version, fence: CreatedAt) -> str | None:
+        """As `Publisher.publish_order`."""
+        if self._is_front:
+            return "this node is a front"
+        return self._publisher.publish_order(version, fence)
 
     @property
     def published(self) -> int:

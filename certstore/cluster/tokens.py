@@ -58,7 +58,8 @@ class ClusterTokens:
         self._layout = layout
         self._acknowledgement = Acknowledgement(lacking, wait_seconds)
         self._lock = threading.Lock()
-        self._ours: set[str] = set()
+        self._ours: dict[str, int] = {}
+        """With the engine's revision that brought them, 0 before it is known."""
         self._theirs = _remembered(layout)
         self._over_tls = PublishedProofs(layout, OneEdge())
         self._unwritten: dict[str, Item] = {}
@@ -78,17 +79,38 @@ class ClusterTokens:
             return
         self._acknowledgement.wait(revision)
 
+    def give(self, proof: Proof) -> None:
+        """That of another program, which waits for nobody. Raises EngineFailed, Refused; then it is not known here."""
+        try:
+            self._publish({proof.token: proof})
+        except BaseException:
+            with self._lock:
+                self._ours.pop(proof.token, None)
+            raise
+
+    def is_known(self, token: str) -> bool:
+        """Whether an order of this node or of another one shows it."""
+        with self._lock:
+            return token in self._ours or token in self._theirs
+
     def left_out(self) -> list[str]:
         """The nodes that orders don't wait for any longer."""
         return self._acknowledgement.left_out()
 
-    def recall(self, proofs: Iterable[Proof]) -> None:
+    def recall(self, proofs: Iterable[Proof]) -> Sequence[Proof]:
+        """Those that another node shows stay: it has taken over an order of this one, and the CA may look now."""
+        proofs = tuple(proofs)
         with self._lock:
-            ours = sorted(self._ours.intersection(proof.token for proof in proofs))
-            self._ours.difference_update(ours)
+            theirs = {token for token in self._theirs if token not in self._ours}
+            ours = {token: self._ours.pop(token) for token in {proof.token for proof in proofs} & self._ours.keys()}
         with suppress(EngineFailed):  # they go with their lease
-            for item in self._engine.get([self._key(token) for token in ours]).items if ours else ():
-                self._engine.commit([ModifiedAt(item.key, item.modified)], [Delete(item.key)])
+            for token, revision in ours.items():
+                self._engine.commit([ModifiedAt(self._key(token), revision)], [Delete(self._key(token))])
+        return [proof for proof in proofs if proof.token not in theirs]
+
+    def of_others(self) -> Collection[Proof]:
+        """What other nodes prove now, and this one shows."""
+        return tuple(self._theirs.values())
 
     # What the other nodes show
 
@@ -124,7 +146,13 @@ class ClusterTokens:
     def _publish(self, tokens: Mapping[str, Proof]) -> int:
         """The revision with which they are in the engine."""
         with self._lock:
-            self._ours.update(tokens)
+            self._ours.update(dict.fromkeys(tokens, 0))
+        revision = self._put(tokens)
+        with self._lock:
+            self._ours.update(dict.fromkeys(tokens.keys() & self._ours.keys(), revision))
+        return revision
+
+    def _put(self, tokens: Mapping[str, Proof]) -> int:
         lease = self._engine.grant(LIFETIME)
         there = {item.key: item.modified for item in self._engine.get([self._key(token) for token in tokens]).items}
         ops: list[Op] = []
@@ -144,8 +172,10 @@ class ClusterTokens:
 
     def _write(self, token: str, item: Item) -> None:
         with self._lock:
-            if token in self._ours:
+            revision = self._ours.get(token)
+            if revision is not None and (not revision or item.modified <= revision):
                 return
+            self._ours.pop(token, None)  # another node goes on with the order
         try:
             opened = self._sealer.open(item.key, item.value)
             proof = _proof(token, json.loads(opened.plaintext))

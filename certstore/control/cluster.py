@@ -18,16 +18,22 @@ from certstore.store.writer import StoreWriter
 if TYPE_CHECKING:
     from certstore.acme.token_sharing import TokenSharing
     from certstore.cluster.clustering import Clustering
+    from certstore.notify.told_sharing import ToldSharing
+    from certstore.renewal.order_sharing import OrderSharing
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Whether this node renews and warns, and who gives challenge tokens to the other nodes."""
+    """Whether this node renews and warns, and who gives the other nodes its challenge tokens, its orders, and what it
+    has told recipients of warnings.
+    """
 
     duty: Duty
     sharing: TokenSharing | None = None
+    orders: OrderSharing | None = None
+    told: ToldSharing | None = None
 
 
 @contextlib.asynccontextmanager
@@ -42,10 +48,12 @@ async def taking_part(writer: StoreWriter, settings: Settings, base: Path) -> As
         clustering = await asyncio.to_thread(_start, writer, settings, base)
     except Exception as error:  # noqa: BLE001  drops must be imported in any case
         logger.error("this node takes no part in its cluster, and renews nothing: %s", _words(error))
-        yield Part(Nobody())
+        from certstore.renewal.order_sharing import AskingNobody
+
+        yield Part(Nobody(), orders=AskingNobody("this node takes no part in its cluster"))
         return
     try:
-        yield Part(clustering.duty or Nobody(), clustering.tokens)
+        yield Part(clustering.duty or Nobody(), clustering.tokens, clustering.orders, clustering.told)
     finally:
         await asyncio.to_thread(clustering.stop)
 

@@ -364,7 +364,7 @@ def _audit_alone(writer: StoreWriter) -> Audit:
 def _start_upkeep(writer: StoreWriter, settings: Settings, base: Path, part: Part) -> Upkeep:
     from certstore.control.upkeep import Upkeep
 
-    upkeep = Upkeep(writer, settings, base, duty=part.duty, sharing=part.sharing)
+    upkeep = Upkeep(writer, settings, base, duty=part.duty, sharing=part.sharing, orders=part.orders, told=part.told)
     upkeep.start()
     return upkeep
 

@@ -16,14 +16,16 @@ from certstore.model.duty import Duty
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import MAIN
 from certstore.notify.notifier import Notifier
+from certstore.notify.told_sharing import ToldSharing
 from certstore.renewal.loop import Maintenance
+from certstore.renewal.order_sharing import OrderSharing
 from certstore.store.writer import StoreWriter
 
 
 class Upkeep:
     """Call `start` and `stop` once each. Without `start` it only does what commands ask for. `duty` says whether this
     node is the one of its cluster that renews and warns; without one, it is. `sharing` gives challenge tokens to the
-    other nodes.
+    other nodes, `orders` what it orders, `told` what recipients of warnings have been told.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Upkeep:
         clock: Callable[[], datetime] = utc_now,
         duty: Duty | None = None,
         sharing: TokenSharing | None = None,
+        orders: OrderSharing | None = None,
+        told: ToldSharing | None = None,
     ) -> None:
         self.writer = writer
         self.settings = settings
         self.base = base
-        self.maintenance = Maintenance(writer, settings, base, clock=clock, duty=duty, sharing=sharing)
+        self.maintenance = Maintenance(writer, settings, base, clock=clock, duty=duty, sharing=sharing, orders=orders)
         self.notifier = Notifier(
             settings.notify,
             base,
@@ -48,6 +52,7 @@ class Upkeep:
             edge=writer.site(MAIN).host,
             clock=clock,
             duty=duty,
+            told=told,
         )
 
     def start(self) -> None:

@@ -227,6 +227,10 @@ class Layout:
         """The key that the CA is being told to use from now on, until it is in place."""
         return self.account(ca) / "next-key.pem"
 
+    def replaced_account_key(self, ca: str) -> Path:
+        """The key of an account of this node's own, in whose place that of the cluster came."""
+        return self.account(ca) / "replaced-key.pem"
+
     def account_facts(self, ca: str) -> Path:
         """The account's URL and contacts, as they are at the CA."""
         return self.account(ca) / "account.json"

@@ -8,6 +8,7 @@ channel    what the notifier requires of a channel, and how one fails
 mail       the mail channel
 mail_text  fills the templates of mails, in text and HTML
 smtp       delivers messages to the mail server
+told_sharing  what recipients have been told, by whichever of several nodes
 webhook    the webhook channel: signed JSON documents
 templates/ the mails; an administrator may replace each
 """

@@ -21,6 +21,7 @@ from certstore.model.settings.models import NotifySettings
 from certstore.notify.channel import Channel, ChannelFailed, Refused
 from certstore.notify.mail import MailChannel
 from certstore.notify.outbox import Outbox
+from certstore.notify.told_sharing import OneTeller, ToldSharing
 from certstore.notify.webhook import WebhookChannel
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ Matters = Callable[[datetime], Sequence[tuple[Matter, tuple[str, ...]]]]
 class Notifier:
     """`matters` returns what there is to warn about, each with the contacts of its site. `edge` names this install in
     warnings; relative paths of the settings are relative to `base`. While another node has the `duty`, nothing is sent
-    but tests.
+    but tests. `told` is what other nodes have told recipients, and hears what this one does.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Notifier:
         edge: str,
         clock: Callable[[], datetime],
         duty: Duty | None = None,
+        told: ToldSharing | None = None,
     ) -> None:
         self._duty = duty or Alone()
         self.channels: list[Channel] = []
@@ -56,7 +58,9 @@ class Notifier:
         self._matters = matters
         self._clock = clock
         self._kept = KeyedState(layout.mails, layout.temporary, is_valid=is_read_by(Told.from_json))
-        self._outboxes = [Outbox(channel, self._kept) for channel in self.channels]
+        self._sharing = told or OneTeller()
+        self._sharing.offer({each: Told.from_json(facts) for each, facts in self._kept.items()})
+        self._outboxes = [Outbox(channel, self._kept, self._sharing) for channel in self.channels]
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
@@ -113,6 +117,9 @@ class Notifier:
         if not self._duty.is_mine_to_warn():
             return
         now = self._clock()
+        for recipient, told in self._sharing.news().items():
+            for outbox in self._outboxes:
+                outbox.learn(recipient, told)
         for outbox in self._outboxes:
             try:
                 outbox.round(self._matters(now), now)

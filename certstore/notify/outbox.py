@@ -14,6 +14,7 @@ from certstore.files.keyed_state import KeyedState
 from certstore.model.notify.due_notices import Notice, Told, day_of, plan_notices
 from certstore.model.notify.warnings import Matter
 from certstore.notify.channel import Channel, ChannelFailed, Refused
+from certstore.notify.told_sharing import OneTeller, ToldSharing
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,8 @@ class Outbox:
     """`problem` says why notices are not delivered; None when there is none. `postponed` counts how often a notice had
     to wait for a later round or day."""
 
-    def __init__(self, channel: Channel, kept: KeyedState) -> None:
+    def __init__(self, channel: Channel, kept: KeyedState, sharing: ToldSharing | None = None) -> None:
+        self._sharing = sharing or OneTeller()
         self.postponed = 0
         self.problem: str | None = None
         self._channel = channel
@@ -54,6 +56,12 @@ class Outbox:
         if due:
             # If the server accepts no second connection, the notices that broke the last one must not go first again.
             self._send(sorted(due, key=lambda notice: notice.recipient in self._lost), now)
+
+    def learn(self, recipient: str, told: Told) -> None:
+        """Another node has told a recipient something."""
+        if self._channel.serves(recipient):
+            self._told[recipient] = told
+            self._keep(recipient, told)
 
     def _bounded(self, due: Sequence[Notice], now: datetime) -> list[Notice]:
         """The notices of this round, those of the administrator's recipients first. The others wait for the next."""
@@ -111,10 +119,14 @@ class Outbox:
             self._newcomers = (self._newcomers[0], self._newcomers[1] + 1)
         self._told[notice.recipient] = notice.told
         logger.info("%s: %s notice delivered to %s", self._channel.name, notice.kind, notice.recipient)
+        self._keep(notice.recipient, notice.told)
+        self._sharing.tell(notice.recipient, notice.told)
+
+    def _keep(self, recipient: str, told: Told) -> None:
         try:
-            self._kept.put(notice.recipient, notice.told.to_json())
+            self._kept.put(recipient, told.to_json())
         except OSError as error:
-            logger.error("can't record what %s has been told: %s", notice.recipient, error.strerror)
+            logger.error("can't record what %s has been told: %s", recipient, error.strerror)
 
 
 def _is_ahead(then: datetime, now: datetime, most: timedelta) -> bool:

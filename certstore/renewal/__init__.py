@@ -4,6 +4,7 @@
     attempt_lanes     the threads on which attempts run: checks apart from orders, slow orders apart from others
     attempt           one attempt for one site, from the preflight to the new version
     attempt_ways      the ways by which one attempt proves its names, and what the CA made of them
+    order_sharing     which of several nodes orders for a site
     context           what all attempts share: CAs, accounts, journal, challenge types, preflight
     renewal_windows   asks CAs for their renewal windows, over one conversation per CA
     server_problems   problems of this server that orders find out: its clock, its contact

@@ -45,7 +45,9 @@ from certstore.model.renewal.state import RenewalState
 from certstore.model.text import listed
 from certstore.renewal.attempt_ways import AttemptWays
 from certstore.renewal.context import RenewalContext
+from certstore.renewal.order_sharing import OrderHold, OrderNotAllowed
 from certstore.renewal.sites import ACME_SOURCE
+from certstore.store.activation import CAME_LATE
 from certstore.store.writer import IntakeResult, InvalidSite, StoreWriter, UnknownSite
 
 logger = logging.getLogger(__name__)
@@ -80,8 +82,14 @@ class Attempt:
         *,
         ignores_limits: bool = False,
         new_key: bool = False,
+        is_detached: bool = False,
+        only_resumes: bool = False,
     ) -> None:
-        """`new_key`: even where the site's settings keep it."""
+        """`new_key`: even where the site's settings keep it. `is_detached`: without asking other nodes. `only_resumes`:
+        nothing is ordered anew."""
+        self._only_resumes = only_resumes
+        self._take = context.orders.take_detached if is_detached else context.orders.take
+        self._hold: OrderHold | None = None
         self._context = context
         self._site = site
         self._reason = reason
@@ -101,16 +109,44 @@ class Attempt:
         return self._site.site
 
     def run(self) -> Attempted:
-        """Both parts. Raises only Interrupted, when the process is to stop."""
+        """Both parts. Raises only Interrupted, when the process is to stop, and OrderNotAllowed, where another node has
+        the site."""
         return self.check() or self.order()
 
     def check(self) -> Attempted | None:
         """The first part: everything before the order. None where `order` is to follow. Raises as `run`."""
-        return self._settled(self._check)
+        self._hold = self._take(self._site.site)
+        is_over = True
+        try:
+            self._look_again()
+            ended = self._settled(self._check)
+            is_over = ended is not None
+            return ended
+        finally:
+            if is_over:
+                self._hold.release()
+
+    def _look_again(self) -> None:
+        """Another node may have had the site until now, and may have ordered. Raises OrderNotAllowed."""
+        context, site = self._context, self._site.site
+        self._state = context.memory.state(site)
+        is_other = False
+        with suppress(UnknownSite):  # the check says so
+            live, before = context.sites.live(context.writer.site(site)), self._site.live
+            is_other = live is not None and (before is None or live.fingerprint != before.fingerprint)
+        is_over = self._only_resumes and context.journal.load(site) is None
+        if is_over or (is_other and self._reason is not RenewalReason.ASKED_FOR):
+            found = f"{site} has got a certificate meanwhile"
+            raise OrderNotAllowed(found, f"to see it: certedge site show {site}")
 
     def order(self) -> Attempted:
         """The second part. Raises as `run`."""
-        ended = self._settled(self._place)
+        hold = self._hold
+        assert hold is not None, "the check came first"  # noqa: S101
+        try:
+            ended = self._settled(self._place)
+        finally:
+            hold.release()
         assert ended is not None, "an order ends in a certificate, a failure or a hold"  # noqa: S101
         return ended
 
@@ -130,7 +166,7 @@ class Attempt:
         except OSError as error:
             detail = f"{error.filename}: {error.strerror}" if error.filename else str(error)
             return self._failed(Failure(Cause.STORAGE, f"the store could not be read or written: {detail}"))
-        except Interrupted:
+        except (Interrupted, OrderNotAllowed):
             raise
         except Exception as error:
             # One site's odd case must not end the renewals of all others. The log has where, the record what kind.
@@ -286,12 +322,16 @@ class Attempt:
 
     def _imported(self, chosen: OrderFor, files: list[DroppedFile]) -> Attempted:
         context, site = self._context, self._site.site
-        now = context.clock()
+        now, hold = context.clock(), self._hold
+        assert hold is not None, "the check came first"  # noqa: S101
         state = settle_success(self._ways.settle(self._state), chosen, now)
         # Before the certificate: a kill in between finds the order in the journal, and the names that it lacks here.
         context.memory.put(site, state)
-        result = context.writer.install_files(site, files, source=self._source, doing=self._doing)
+        result = context.writer.install_files(site, files, source=self._source, doing=self._doing, consent=hold.consent)
         context.journal.remove(site)
+        if result.reason == CAME_LATE:
+            context.memory.put(site, self._state)
+            raise OrderNotAllowed(result.message, f"to see what is live: certedge site show {site}")
         with context.memory.ledger(self._ca) as ledger:
             ledger.note_certificate(chosen.names, now)
         if result.outcome not in (Outcome.DONE, Outcome.NOTED):

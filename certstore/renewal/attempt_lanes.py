@@ -19,6 +19,7 @@ from typing import Any
 from certstore.acme.order_context import Interrupted
 from certstore.files.clock import Clock
 from certstore.renewal.attempt import Attempt
+from certstore.renewal.order_sharing import OrderNotAllowed
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ class AttemptLanes:
         if done.cancelled():
             return True
         if (error := done.exception()) is not None:
-            if not isinstance(error, Interrupted):
+            if not isinstance(error, (Interrupted, OrderNotAllowed)):
                 logger.error("%s: the attempt ended in %s", site, type(error).__name__)
             return True
         return done.result() is not None

@@ -9,11 +9,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from certstore.acme.account import Account, Accounts, AccountSettings, read_mac_key
+from certstore.acme.account import Account, AccountSettings, read_mac_key
 from certstore.acme.challenge_kinds import challenge_kinds
 from certstore.acme.dns_facts import Resolver
 from certstore.acme.network import Conversation, OrderFailed
-from certstore.acme.order_journal import OrderJournal
 from certstore.acme.preflight import Preflight
 from certstore.acme.token_sharing import TokenSharing
 from certstore.files.clock import Clock, utc_now
@@ -22,6 +21,7 @@ from certstore.model.renewal.failure import Cause, Failure
 from certstore.model.renewal.preflight_findings import directory_findings, failure_of
 from certstore.model.settings.models import Settings
 from certstore.renewal.memory import RenewalMemory
+from certstore.renewal.order_sharing import OneNode, OrderSharing
 from certstore.renewal.server_problems import ServerProblems
 from certstore.renewal.sites import RenewalSites
 from certstore.store.writer import StoreWriter
@@ -42,6 +42,7 @@ class RenewalContext:
         wait: Callable[[float], bool],
         clock: Clock = utc_now,
         sharing: TokenSharing | None = None,
+        orders: OrderSharing | None = None,
     ) -> None:
         acme, layout = settings.acme, writer.layout
         self.writer = writer
@@ -51,12 +52,16 @@ class RenewalContext:
         self.clock = clock
         self.cas = configured_cas(acme)
         self.sites = RenewalSites(writer, acme, self.cas)
-        self.accounts = Accounts(layout)
-        self.journal = OrderJournal(layout)
+        self.orders = orders or OneNode()
+        self.orders.bind(memory)
+        self.accounts = self.orders.accounts(layout)
+        self.journal = self.orders.journal(layout)
         self.kinds = challenge_kinds(layout, settings, base, wait=wait, sharing=sharing)
         self._base = base
         self._ca_file = base / acme.ca_file if acme.ca_file is not None else None
-        self.preflight = Preflight(Resolver(acme.resolver), self.kinds, self._ca_file, lambda: wait(0))
+        self.preflight = Preflight(
+            Resolver(acme.resolver), self.kinds, self._ca_file, lambda: wait(0), node_at=self.orders.node_at
+        )
         self._server_problems = ServerProblems(writer)
         self._down: dict[str, tuple[datetime, Failure]] = {}
         self._down_lock = threading.Lock()

@@ -35,6 +35,7 @@ from certstore.renewal.attempt import Attempt, Attempted
 from certstore.renewal.attempt_lanes import AttemptLanes
 from certstore.renewal.context import RenewalContext
 from certstore.renewal.memory import RenewalMemory
+from certstore.renewal.order_sharing import OrderSharing
 from certstore.renewal.renewal_windows import RenewalWindows
 from certstore.store.journal import JournalReader, JournalUnreadable
 from certstore.store.writer import StoreWriter, UnknownSite
@@ -73,6 +74,7 @@ class Maintenance:
         clock: Clock = utc_now,
         duty: Duty | None = None,
         sharing: TokenSharing | None = None,
+        orders: OrderSharing | None = None,
     ) -> None:
         self._duty = duty or Alone()
         self._had_duty = False
@@ -80,7 +82,7 @@ class Maintenance:
         self._wake = threading.Event()
         self.clock = clock
         self.memory = RenewalMemory(writer.layout, clock())
-        self.context = RenewalContext(writer, settings, base, self.memory, self._stopping.wait, clock, sharing)
+        self.context = RenewalContext(writer, settings, base, self.memory, self._stopping.wait, clock, sharing, orders)
         self.last_round = clock()
         self._writer = writer
         self._reader = JournalReader(writer.layout)
@@ -122,6 +124,7 @@ class Maintenance:
         self._lanes.stop()
         self._windows.stop()
         self._reader.close()
+        self.context.orders.bind(None)
         self.memory.close()
 
     def wake(self) -> None:
@@ -188,16 +191,20 @@ class Maintenance:
         reason: RenewalReason = RenewalReason.ASKED_FOR,
         force: bool = False,
         new_key: bool = False,
+        is_detached: bool = False,
     ) -> Attempted:
-        """One attempt on the caller's thread, for a person who waits. Raises SiteBusy, KeyError for a site that can't
-        be ordered for, Interrupted."""
+        """One attempt on the caller's thread, for a person who waits. `is_detached`: without asking other nodes.
+        Raises SiteBusy, KeyError for a site that can't be ordered for, OrderNotAllowed, Interrupted."""
         target = self.context.sites.to_renew(self.entries()[site])
         if target is None:
             raise KeyError(site)
         with self._lanes.held(site) as is_free:
             if not is_free:
                 raise SiteBusy(site)
-            return Attempt(self.context, target, reason, tell, ignores_limits=force, new_key=new_key).run()
+            attempt = Attempt(
+                self.context, target, reason, tell, ignores_limits=force, new_key=new_key, is_detached=is_detached
+            )
+            return attempt.run()
 
     # The loop
 
@@ -286,7 +293,8 @@ class Maintenance:
         decision = decide_renewal(target, state, now, fraction=fraction_of(site, live))
         is_interrupted = site in self._interrupted
         self._interrupted.discard(site)
-        if is_interrupted and state.next_attempt is None and isinstance(decision, Keep):
+        only_resumes = is_interrupted and state.next_attempt is None and isinstance(decision, Keep)
+        if only_resumes:
             decision = Renew(RenewalReason.ASKED_FOR)  # not due: a person asked for it before the restart
         match decision:
             case Keep(until):
@@ -297,7 +305,7 @@ class Maintenance:
                     times.append(ask_at)
                 self._schedule(site, max(min(times), now + timedelta(seconds=TICK_SECONDS)))
             case Renew(reason) if entry is not None:
-                attempt = Attempt(self.context, target, reason, tell_nobody)
+                attempt = Attempt(self.context, target, reason, tell_nobody, only_resumes=only_resumes)
                 if not self._lanes.start(site, attempt, self.context.sites.tenant(entry)):
                     self._schedule(site, now + TENANT_WAIT)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 FORGOTTEN_AFTER = timedelta(days=8)
 """No known limit of a CA looks back further than a week."""
+MOST_EVENTS = 2000
+"""Of one counter: more than any limit of a CA allows, so older ones decide nothing."""
 _LAST_SECOND = datetime.max.replace(tzinfo=UTC).timestamp()
 
 
@@ -40,6 +43,8 @@ class RenewalMemory:
         self._kept = KeyedState(layout.renewals, layout.temporary)
         self._counters = KeyedState(layout.ca_counters, layout.temporary, is_valid=is_counter)
         self._ledgers: dict[str, Ledger] = {}
+        self.on_count: Callable[[str], None] = lambda _: None
+        """Called with the key of a counter after an event of this node; it must not wait."""
         self._read(now)
 
     def _read(self, now: datetime) -> None:
@@ -82,6 +87,29 @@ class RenewalMemory:
             with _tolerating():
                 self._kept.drop(site, is_durable=False)
 
+    def adopt(self, site: str, state: RenewalState) -> None:
+        """What another node remembers of the site; each asks for the CA's window itself."""
+        with self._lock:
+            before = self.state(site)
+            if (fresh := replace(state, info=before.info)) != before:
+                self.put(site, fresh, is_durable=False)
+
+    def counters(self) -> Mapping[str, list[float]]:
+        with self._lock:
+            return dict(self._counters)
+
+    def adopt_counter(self, key: str, times: Iterable[float]) -> None:
+        """What other nodes have counted too."""
+        ca, _, name = key.partition("|")
+        with self._lock, _tolerating():
+            have = self._counters.get(key, [])
+            whole = sorted({*have, *times})[-MOST_EVENTS:]
+            if whole == have:
+                return
+            self._counters.put(key, whole, is_durable=False)
+            if (ledger := self._ledgers.get(ca)) is not None:
+                ledger.learn(name, whole)
+
     @contextlib.contextmanager
     def ledger(self, ca: Ca) -> Iterator[Ledger]:
         """The CA's ledger, for one question or note. Notes are written to disk."""
@@ -98,6 +126,7 @@ class RenewalMemory:
         """Not synced each time: a power cut may lose the last count, but the CA counts too."""
         with _tolerating():
             self._counters.put(prefix + key, times, is_durable=False)
+        self.on_count(prefix + key)
 
     def close(self) -> None:
         with self._lock:

@@ -35,6 +35,9 @@ from certstore.store.versions import (
 )
 from certstore.store.writer_state import Problems, SiteChange, SiteProblem, WriterState
 
+CAME_LATE = "came_late"
+"""The reason on record where a version was not let go live."""
+
 _SOLVED_BY_ANOTHER = (
     *(SiteProblem.DROP_REFUSED, SiteProblem.LIVE_UNUSABLE),
     *(SiteProblem.LIVE_UNLOADABLE, SiteProblem.LIVE_REVOKED),
@@ -81,6 +84,14 @@ def activate(
     state: WriterState, attempt: Attempt, verdict: CertificateBundle | Refused, live: Version | None
 ) -> IntakeResult:
     """Make what was read the live version, where it was accepted and is not `live` already."""
+    written = archive(state, attempt, verdict, live)
+    return written if isinstance(written, IntakeResult) else switch_live(state, attempt, written)
+
+
+def archive(
+    state: WriterState, attempt: Attempt, verdict: CertificateBundle | Refused, live: Version | None
+) -> IntakeResult | Version:
+    """The first half of `activate`: a whole version in the archive, or the result where there is nothing to serve."""
     try:
         verdict = tried(state, verdict)
     except OSError as error:
@@ -92,13 +103,18 @@ def activate(
         message = f"this certificate is already live as version {live.number}"
         return _conclude(state, attempt, Outcome.NOTED, "already_live", message, version=live)
     try:
-        version = write_version(
+        return write_version(
             state.layout, state.permissions, attempt.site, verdict,
             source=attempt.source, now=attempt.at, sync_pool=state.sync_pool,
         )  # fmt: skip
     except OSError as error:
         return _fail(state, attempt, _while_writing(state, error))
-    return _switch_live(state, attempt, version)
+
+
+def keep_archived(state: WriterState, attempt: Attempt, version: Version, why: str) -> IntakeResult:
+    """The version stays in the archive: `why` it must not go live."""
+    message = f"archived as version {version.number}, and not live: {why}"
+    return _conclude(state, attempt, Outcome.REFUSED, CAME_LATE, message, version=version)
 
 
 def reactivate(state: WriterState, attempt: Attempt, version: Version) -> IntakeResult:
@@ -112,7 +128,7 @@ def reactivate(state: WriterState, attempt: Attempt, version: Version) -> Intake
         return _conclude(
             state, attempt, Outcome.REFUSED, found.findings[0].code, found.message, findings=found.findings
         )
-    return _switch_live(state, attempt, version)
+    return switch_live(state, attempt, version)
 
 
 def tried(state: WriterState, verdict: CertificateBundle | Refused) -> CertificateBundle | Refused:
@@ -124,7 +140,7 @@ def tried(state: WriterState, verdict: CertificateBundle | Refused) -> Certifica
     return refused(f"the certificate of {listed(verdict.primary.dns_names)}", reason)
 
 
-def _switch_live(state: WriterState, attempt: Attempt, version: Version) -> IntakeResult:
+def switch_live(state: WriterState, attempt: Attempt, version: Version) -> IntakeResult:
     """Make an archived version the one that is served."""
     site, before = attempt.site, live_number(state.layout, attempt.site)
     record = attempt.record(Outcome.DONE, "activated", _sentence(version), version.number)

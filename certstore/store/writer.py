@@ -34,7 +34,17 @@ from certstore.model.settings.models import SiteSettings, Source
 from certstore.model.site_registry import KnownSite
 from certstore.model.snapshot import MAIN, SiteEntry, Snapshot
 from certstore.model.unloadable import Unloadable
-from certstore.store.activation import Attempt, IntakeResult, activate, reactivate, tried
+from certstore.model.version import Version
+from certstore.store.activation import (
+    Attempt,
+    IntakeResult,
+    activate,
+    archive,
+    keep_archived,
+    reactivate,
+    switch_live,
+    tried,
+)
 from certstore.store.counted_settings import doubt_of_name
 from certstore.store.drops.ownership import site_of_place
 from certstore.store.drops.processing import (
@@ -83,6 +93,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+type Consent = Callable[[Version], str | None]
+"""Takes a version that is whole in the archive; returns why it must not go live, None where it may."""
 
 UPLOADS_AT_ONCE = 2
 """Each uploaded PKCS #12 file needs a process, which may use a core and much memory for seconds. Drops do not wait."""
@@ -179,8 +192,8 @@ class StoreWriter(ReplicatedStore):
             known = self._state.known(site)
         live, now = self.live_version(site), self._state.clock()
         with self._uploads.of(caller or site, UPLOADS_OF_CALLER if caller else None):
-            archive = partial(archived_intermediates, self.layout, site)
-            preview = read_upload(known, files, password, live=live, now=now, unlock=Unlocker(), archive=archive)
+            chains = partial(archived_intermediates, self.layout, site)
+            preview = read_upload(known, files, password, live=live, now=now, unlock=Unlocker(), archive=chains)
             forced = preview.forced and self._tried(preview.forced)
             forced = forced if isinstance(forced, CertificateBundle) else None
             return replace(preview, verdict=self._tried(preview.verdict), forced=forced)
@@ -199,10 +212,11 @@ class StoreWriter(ReplicatedStore):
         doing: str = "intake",
         now: datetime | None = None,
         needs_chain: bool = False,
+        consent: Consent | None = None,
     ) -> IntakeResult:
         """Make what was read the site's live version. `source` is where it came from, for the record; `force` overrules
         the refusals that a person may overrule. `needs_chain`: one of them is that no version has the chain either. A
-        refusal is a result too, and recorded.
+        refusal is a result too, and recorded. `consent` is asked before the version goes live.
 
         The site may have changed since the preview, and the certificate may have expired: both are checked again.
         Raises UnknownSite, or InvalidSite where site.yaml says that the site uses the main certificate.
@@ -211,17 +225,29 @@ class StoreWriter(ReplicatedStore):
             with self._lock:
                 names = self._installable(preview.site).expected_names
             at = now or self._state.clock()
-            archive = partial(archived_intermediates, self.layout, preview.site)
+            chains = partial(archived_intermediates, self.layout, preview.site)
             chosen = choose_bundle(
-                preview.contents, now=at, names=names, force=force, archive=archive, needs_chain=needs_chain
+                preview.contents, now=at, names=names, force=force, archive=chains, needs_chain=needs_chain
             )
             verdict = self._tried(chosen)
             with self._lock:
                 known = self._installable(preview.site)
-                if known.expected_names == names:
-                    return activate(
-                        self._state, Attempt(known, doing, source, at), verdict, read_live(self.layout, preview.site)
-                    )
+                if known.expected_names != names:
+                    continue
+                attempt, live = Attempt(known, doing, source, at), read_live(self.layout, preview.site)
+                if consent is None:
+                    return activate(self._state, attempt, verdict, live)
+                written = archive(self._state, attempt, verdict, live)
+            return written if isinstance(written, IntakeResult) else self._ask_for(consent, attempt, written)
+
+    def _ask_for(self, consent: Consent, attempt: Attempt, version: Version) -> IntakeResult:
+        """Asked without the lock: the answer may take seconds, and other sites go on meanwhile."""
+        why_not = consent(version)
+        with self._lock:
+            attempt = replace(attempt, known=self._installable(attempt.site))
+            if why_not is not None:
+                return keep_archived(self._state, attempt, version, why_not)
+            return switch_live(self._state, attempt, version)
 
     def install_files(
         self,
@@ -234,12 +260,15 @@ class StoreWriter(ReplicatedStore):
         doing: str = "intake",
         now: datetime | None = None,
         needs_chain: bool = False,
+        consent: Consent | None = None,
     ) -> IntakeResult:
         """`preview` and `install` in one, for uploads without a preview and for answers of a CA."""
         with self._lock:
             self._installable(site)  # before anything is opened
         preview = self.preview(site, files, password=password)
-        return self.install(preview, source=source, force=force, doing=doing, now=now, needs_chain=needs_chain)
+        return self.install(
+            preview, source=source, force=force, doing=doing, now=now, needs_chain=needs_chain, consent=consent
+        )
 
     def activate(self, site: str, version: int, *, doing: str = "activate", source: str = "command") -> IntakeResult:
         """Make a version from the archive live. Raises UnknownSite, UnknownVersion."""

@@ -72,7 +72,11 @@ class Relay:
             while True:
                 client, _ = self._listener.accept()
                 self._connections.append(client)
-                server = socket.create_connection(("127.0.0.1", self.target))
+                try:
+                    server = socket.create_connection(("127.0.0.1", self.target))
+                except OSError:  # nobody is there now
+                    client.close()
+                    continue
                 self._connections.append(server)
                 self._start(self._pass_on, client, server, self._requests)
                 self._start(self._pass_on, server, client, self._answers)

@@ -42,8 +42,10 @@ _ACCOUNT_CAUSES = frozenset({Cause.TERMS, Cause.EXTERNAL_ACCOUNT, Cause.ACCOUNT}
 def opened_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Iterator[Upkeep]:
     """For a single command, where no control runs."""
     from certstore.control.upkeep import Upkeep
+    from certstore.renewal.order_sharing import AskingNobody
 
-    upkeep = Upkeep(writer, settings, base)
+    orders = AskingNobody("the service does not run on this node") if settings.cluster is not None else None
+    upkeep = Upkeep(writer, settings, base, orders=orders)
     try:
         upkeep.maintenance.remove_stale()
         yield upkeep
@@ -53,7 +55,8 @@ def opened_upkeep(writer: StoreWriter, settings: Settings, base: Path) -> Iterat
 
 def order(upkeep: Upkeep, request: requests.OrderRequest, tell: Tell) -> results.OrderResult:
     """Order now, whether it is due or not."""
-    return order_now(upkeep, request.site, tell, force=request.force, new_key=request.new_key)
+    entry = _acme_entry(upkeep, request.site)
+    return _order(upkeep, entry, tell, force=request.force, new_key=request.new_key, is_detached=request.detached)
 
 
 def order_now(upkeep: Upkeep, site: str, tell: Tell, *, force: bool, new_key: bool) -> results.OrderResult:
@@ -87,8 +90,10 @@ def _not_due_until(upkeep: Upkeep, target: SiteToRenew) -> str | None:
     return None
 
 
-def _order(upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool, new_key: bool = False) -> results.OrderResult:
-    attempted = upkeep.maintenance.attempt_now(entry.site, tell, force=force, new_key=new_key)
+def _order(
+    upkeep: Upkeep, entry: SiteEntry, tell: Tell, *, force: bool, new_key: bool = False, is_detached: bool = False
+) -> results.OrderResult:
+    attempted = upkeep.maintenance.attempt_now(entry.site, tell, force=force, new_key=new_key, is_detached=is_detached)
     next_attempt, names = attempted.state.next_attempt, attempted.order
     result = results.OrderResult(
         site=attempted.site,

@@ -141,10 +141,11 @@ class ReloadedRequest(CommandRequest[results.ReloadedResult]):
 @command("cert.request")
 class OrderRequest(SiteRequest[results.OrderResult]):
     """`force`: even if the CA's rate limits, as counted here, seem to be reached. `new_key`: even if the site's
-    settings keep it."""
+    settings keep it. `detached`: while this node can't ask the others of its cluster."""
 
     force: bool = False
     new_key: bool = False
+    detached: bool = False
 
 
 @command("cert.revoke")

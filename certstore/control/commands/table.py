@@ -188,11 +188,14 @@ def _network_failure(error: Exception) -> RequestFailed | None:
     from certstore.acme.order_context import Interrupted
     from certstore.notify.channel import ChannelFailed
     from certstore.renewal.loop import SiteBusy
+    from certstore.renewal.order_sharing import OrderNotAllowed
 
     match error:
         case SiteBusy():
             found = f"an order for {error} is already running"
             return RequestFailed(Fault.BUSY, found, f"to see its outcome: certedge site show {error}")
+        case OrderNotAllowed():
+            return RequestFailed(Fault.BUSY, str(error), error.remedy)
         case Interrupted():
             found = "the control process is stopping; the order is resumed when it runs again"
             return RequestFailed(Fault.BUSY, found, "to see its outcome: certedge status")

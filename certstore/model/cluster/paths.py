@@ -208,6 +208,9 @@ class ClusterPaths:
     def live(self, node: str) -> str:
         return self.of(Shelf.LIVE, node)
 
+    def order(self, site: str) -> str:
+        return self.of(Shelf.ORDER, site)
+
     def lock(self, site: str) -> str:
         return self.of(Shelf.LOCK, site)
 

@@ -127,10 +127,11 @@ def detached(since: datetime, now: datetime, unpublished: int, reason: str) -> t
     if now - since < DETACHED_AFTER:
         return None
     waiting = f", and {_sites(unpublished)} changed here are not on the other nodes" if unpublished else ""
-    return (
-        ClusterProblem.DETACHED.value,
-        f"this node can't reach the engine since {since:%Y-%m-%d %H:%M} UTC ({reason}): it serves what it has{waiting}",
+    message = (
+        f"this node can't reach the engine since {since:%Y-%m-%d %H:%M} UTC ({reason}): it serves what it has{waiting}."
+        " Nothing is renewed meanwhile; what can't wait, order on one node: certedge cert request SITE --detached"
     )
+    return ClusterProblem.DETACHED.value, message
 
 
 def _sites(count: int) -> str:

@@ -34,6 +34,7 @@ class Cause(StrEnum):
     REQUEST_REFUSED = "request_refused"
     INTAKE = "intake"
     STORAGE = "storage"
+    CLUSTER = "cluster"
     SETTINGS = "settings"
     INTERNAL = "internal"
 
@@ -66,6 +67,7 @@ REMEDIES: Mapping[Cause, str] = {
     Cause.REQUEST_REFUSED: "Read the CA's message: it may not offer the site's profile or key type.",
     Cause.INTAKE: "The store rejected what the CA sent. See the site's problems with: certedge site show SITE",
     Cause.STORAGE: "Free space on the store's disk, and check that the service may write there.",
+    Cause.CLUSTER: "Let this node reach the cluster's engine; see: certedge cluster status",
     Cause.SETTINGS: "Correct the setting that the message names.",
     Cause.INTERNAL: "Read the log of the control process and report the fault; certedge tries again.",
 }

@@ -47,12 +47,14 @@ class Answer(StrEnum):
 @dataclass(frozen=True, slots=True)
 class ProbeFacts:
     """One address of a name, and the port that was asked last. What another server said is nobody's business: a name's
-    owner could point it at any server. `is_own`: this machine has the address."""
+    owner could point it at any server. `is_own`: this machine has the address; `node`: this other node of the cluster.
+    """
 
     address: str
     answer: Answer
     port: int = 80
     is_own: bool = False
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,6 +182,8 @@ def _probe_finding(name: str, probe: ProbeFacts) -> PreflightFinding | None:
     is_private = not is_public(probe.address)
     # Of a server in the operator's own network the owner of a name learns no more than that.
     answer = probe.answer if probe.answer in _UNANSWERED or not is_private else Answer.WRONG
+    if probe.node:
+        return _node_finding(name, probe, answer)
     message = f"{name} has the address {probe.address}, {_WORDS[answer].format(port=probe.port)}"
     kind = "AAAA" if ":" in probe.address else "A"
     if answer in _UNANSWERED:
@@ -195,6 +197,20 @@ def _probe_finding(name: str, probe: ProbeFacts) -> PreflightFinding | None:
         remedy += " As the address is private, the CA may see another one, so it is asked anyway."
     severity = Severity.DOUBTFUL if is_private else Severity.FATAL
     return PreflightFinding(f"address_{answer}", severity, message, remedy, Cause.WRONG_ANSWER, name)
+
+
+def _node_finding(name: str, probe: ProbeFacts, answer: Answer) -> PreflightFinding:
+    """Of a node of the cluster that is not as the others: it has not got the token, or can't be reached."""
+    node, port = probe.node, probe.port
+    is_silent = answer in _UNANSWERED
+    what = _WORDS[answer].format(port=port) if is_silent else f"which answers on port {port}, without this node's token"
+    message = f"{name} has the address {probe.address} of the node {node}, {what}"
+    remedy = f"See how {node} is: certedge cluster status. If it is gone for good, remove its address from the name."
+    severity, cause = Severity.FATAL, Cause.WRONG_ANSWER
+    if is_silent:
+        severity, cause = Severity.DOUBTFUL, Cause.CONNECTION
+        remedy += " From here, NAT without hairpin can look the same, so the CA is asked anyway."
+    return PreflightFinding(f"address_{answer}", severity, message, remedy, cause, name)
 
 
 def _own_without_listener(name: str, probe: ProbeFacts) -> PreflightFinding:

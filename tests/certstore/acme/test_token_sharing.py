@@ -31,9 +31,11 @@ class Others:
             raise OrderFailed(Failure(Cause.OWN_LISTENER, "edge-b is deaf"))
         self.known.update({proof.token: proof.key_authorization for proof in proofs})
 
-    def recall(self, proofs: Iterable[Proof]) -> None:
+    def recall(self, proofs: Iterable[Proof]) -> Sequence[Proof]:
+        proofs = tuple(proofs)
         for proof in proofs:
             self.known.pop(proof.token, None)
+        return proofs
 
 
 @pytest.fixture

@@ -84,6 +84,19 @@ def test_nothing_is_ordered_for_a_site_without_certificate_acme(actions: Actions
     assert actions.pebble.orders() == 0
 
 
+def test_a_node_whose_service_is_stopped_orders_only_if_you_insist(actions: Actions) -> None:
+    """It can't ask the other nodes of its cluster."""
+    add(actions, "a.test")
+    engine = {"engine": ["https://127.0.0.1:1"], "ca_file": "ca.pem", "client_cert": "client.pem"}
+    actions.configure(cluster=engine)
+    refused = actions.run("cert", "request", "a.test")
+    assert refused.code != 0
+    assert "the service does not run on this node, and another node may be ordering" in refused.err
+    assert actions.pebble.orders() == 0
+    assert actions.run("cert", "request", "a.test", "--detached").code == 0
+    assert actions.pebble.orders() == 1
+
+
 def test_failed_order_says_cause_remedy_and_next_try(actions: Actions) -> None:
     actions.responder.unhelpful = {"a.test"}
     add(actions, "a.test")

@@ -13,7 +13,7 @@ from certstore.cluster.nodes import Nodes
 from certstore.cluster.sealing import KeyRingSealer
 from certstore.model.cluster.health import NodeState
 from certstore.model.cluster.paths import ClusterPaths
-from certstore.model.cluster.records import Live, Member, Role
+from certstore.model.cluster.records import Live, Member, NodeListener, Role
 from certstore.model.cluster.wire import RecordClass
 from certstore.model.layout import Layout
 
@@ -141,3 +141,39 @@ def test_the_caretaker_is_known(nodes: Nodes) -> None:
         nodes.take(batch)
         seen.append(nodes.caretaker)
     assert seen == [None, "edge-b", None]
+
+
+@pytest.mark.parametrize(
+    ("address", "node"),
+    [
+        ("192.0.2.2", "edge-b"),
+        ("2001:0DB8::2", "edge-b"),
+        ("192.0.2.1", ""),
+        ("192.0.2.3", ""),
+        ("192.0.2.4", "edge-d"),
+        ("0.0.0.0", ""),
+    ],
+    ids=["another node's", "in another form", "its own", "of one that has left", "of a listener", "of nobody"],
+)
+def test_an_address_leads_to_the_node_that_has_it(address: str, node: str) -> None:
+    ring = KeyRing.draw("edge-a")
+    paths, sealer = ClusterPaths(ring.cluster), KeyRingSealer(ring)
+    now = datetime.now(UTC)
+
+    def item(name: str, *addresses: str, has_left: bool = False, listeners: tuple[NodeListener, ...] = ()) -> Item:
+        member = Member(name, Role.EDGE, "0" * 64, "0" * 64, "edge-a", now, addresses, listeners, has_left)
+        path = paths.member(name)
+        return Item(path, sealer.seal(path, 1, RecordClass.SITES, member.encode()), 1, 1)
+
+    nodes = Nodes(sealer, paths)
+    on_4, on_any = NodeListener("http", "192.0.2.4", 80), NodeListener("https", "0.0.0.0", 443)
+    nodes.read(
+        [
+            item("edge-a", "192.0.2.1"),
+            item("edge-b", "192.0.2.2", "2001:db8::2"),
+            item("edge-c", "192.0.2.3", has_left=True),
+            item("edge-d", listeners=(on_4, on_any)),
+        ],
+        {},
+    )
+    assert nodes.at(address, but="edge-a") == node

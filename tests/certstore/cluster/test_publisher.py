@@ -5,11 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from certstore.cluster.engine import EngineFull, EngineLost
+from certstore.cluster.engine import Committed, CreatedAt, Delete, EngineFull, EngineLost, ModifiedAt, Put
+from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.cluster.paths import Shelf
 from certstore.model.cluster.records import HeadRecord, decode_seq
+from certstore.model.record import Outcome
+from certstore.model.version import Version
+from certstore.store.activation import CAME_LATE
 from certstore.store.adoption import Declaration
-from tests.certificates import CertificateAuthority
+from certstore.store.writer import IntakeResult, UnknownSite
+from tests.certificates import CertificateAuthority, Issued
+from tests.certstore.cluster.memory_engine import MemoryEngine
 from tests.certstore.cluster.replicas import Node, Nodes
 
 SITE, OTHER = "one.test", "two.test"
@@ -228,3 +234,136 @@ def test_settings_that_the_engine_cannot_take_hold_up_no_other(
     assert nodes.paths.site(OTHER) in nodes.store.items
     assert nodes.paths.site(SITE) not in nodes.store.items
     assert "too large" in caplog.text
+
+
+# Ordered certificates
+
+
+def lock(nodes: Nodes, name: str) -> CreatedAt:
+    """As the node takes the lock of the site; who had it loses it."""
+    key, engine = nodes.paths.lock(SITE), MemoryEngine(nodes.store)
+    if (there := nodes.store.items.get(key)) is not None:
+        engine.commit([ModifiedAt(key, there.modified)], [Delete(key)])
+    taken = engine.commit([ModifiedAt(key, 0)], [Put(key, name.encode())])
+    assert isinstance(taken, Committed)
+    return CreatedAt(key, taken.revision)
+
+
+def order(node: Node, issued: Issued, fence: CreatedAt) -> IntakeResult:
+    files = [DroppedFile("fullchain.pem", issued.fullchain_pem), DroppedFile("privkey.pem", issued.privkey_pem)]
+
+    def consent(version: Version) -> str | None:
+        return node.replica.publish_order(version, fence)
+
+    return node.writer.install_files(SITE, files, source="acme:ca", doing="renew", consent=consent)
+
+
+def live(node: Node) -> str | None:
+    certificate = node.writer.site(SITE).certificate
+    return certificate.fingerprint if certificate is not None else None
+
+
+@pytest.fixture
+def ordering(nodes: Nodes, ca: CertificateAuthority) -> Nodes:
+    nodes["edge-a"].add(SITE)
+    nodes["edge-a"].install(SITE, ca.issue(SITE))
+    nodes.settle()
+    return nodes
+
+
+def test_an_ordered_certificate_is_published_before_it_is_live(ordering: Nodes, ca: CertificateAuthority) -> None:
+    a, b = ordering["edge-a"], ordering["edge-b"]
+    before, issued = ordering.store.items[ordering.paths.head(SITE)], ca.issue(SITE)
+    fence = lock(ordering, "edge-a")
+    a.engine.commit([fence], [Put(ordering.paths.order(SITE), b"under way")])
+    result = order(a, issued, fence)
+    assert (result.outcome, live(a)) == (Outcome.DONE, issued.fingerprint)
+    head = ordering.store.items[ordering.paths.head(SITE)]
+    assert head.modified > before.modified
+    assert ordering.paths.prev(SITE) in ordering.store.items
+    assert ordering.paths.order(SITE) not in ordering.store.items, "the order has ended for all"
+    ordering.settle()
+    assert ordering.store.items[ordering.paths.head(SITE)] == head, "nothing is published twice"
+    assert live(a) == live(b) == issued.fingerprint
+    assert b.writer.live_version(SITE) == a.writer.live_version(SITE), "its source and its number too"
+
+
+def test_what_a_node_ordered_before_it_was_paused_never_goes_live(ordering: Nodes, ca: CertificateAuthority) -> None:
+    a, b = ordering["edge-a"], ordering["edge-b"]
+    lost, mine = lock(ordering, "edge-a"), lock(ordering, "edge-b")
+    winner = ca.issue(SITE)
+    assert order(b, winner, mine).outcome is Outcome.DONE
+    result = order(a, ca.issue(SITE), lost)
+    assert result.reason == CAME_LATE
+    assert "this node was away, so edge-b orders for the site" in result.message
+    assert live(a) == winner.fingerprint, "the successor's, which it has seen by now"
+    ordering.settle()
+    assert live(a) == live(b) == winner.fingerprint
+    assert all(record.version != result.version for record in a.writer.records(SITE) if record.outcome is Outcome.DONE)
+
+
+def test_what_a_person_uploads_meanwhile_counts(ordering: Nodes, ca: CertificateAuthority) -> None:
+    a, b = ordering["edge-a"], ordering["edge-b"]
+    fence, uploaded = lock(ordering, "edge-a"), ca.issue(SITE)
+    b.install(SITE, uploaded, source="upload")
+    b.step()
+    result = order(a, ca.issue(SITE), fence)
+    assert result.reason == CAME_LATE
+    assert "because a person chose it" in result.message
+    ordering.settle()
+    assert live(a) == live(b) == uploaded.fingerprint
+
+
+def test_settings_that_change_meanwhile_stop_no_order(ordering: Nodes, ca: CertificateAuthority) -> None:
+    a, b = ordering["edge-a"], ordering["edge-b"]
+    fence, issued = lock(ordering, "edge-a"), ca.issue(SITE)
+    b.writer.set_site(SITE, {"inspect": True})
+    b.step()
+    assert order(a, issued, fence).outcome is Outcome.DONE
+    ordering.settle()
+    assert live(a) == live(b) == issued.fingerprint
+
+
+def test_a_site_that_is_removed_meanwhile_stays_removed(ordering: Nodes, ca: CertificateAuthority) -> None:
+    a, b = ordering["edge-a"], ordering["edge-b"]
+    fence = lock(ordering, "edge-a")
+    b.writer.remove_site(SITE)
+    b.step()
+    with pytest.raises(UnknownSite):
+        order(a, ca.issue(SITE), fence)
+    ordering.settle()
+    assert a.is_removed(SITE)
+    assert b.is_removed(SITE)
+
+
+def test_a_kill_between_publishing_and_going_live_loses_nothing(ordering: Nodes, ca: CertificateAuthority) -> None:
+    a, b = ordering["edge-a"], ordering["edge-b"]
+    fence, issued = lock(ordering, "edge-a"), ca.issue(SITE)
+    files = [DroppedFile("fullchain.pem", issued.fullchain_pem), DroppedFile("privkey.pem", issued.privkey_pem)]
+
+    def consent(version: Version) -> str | None:
+        a.replica.publish_order(version, fence)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        a.writer.install_files(SITE, files, source="acme:ca", doing="renew", consent=consent)
+    assert live(a) != issued.fingerprint
+    a.restart()
+    a.replica.publish()
+    ordering.settle()
+    assert live(a) == live(b) == issued.fingerprint
+    again = order(a, issued, lock(ordering, "edge-a"))
+    assert (again.outcome, again.reason) == (Outcome.NOTED, "already_live")
+
+
+def test_without_the_engine_an_ordered_certificate_waits(ordering: Nodes, ca: CertificateAuthority) -> None:
+    a = ordering["edge-a"]
+    before, issued, fence = live(a), ca.issue(SITE), lock(ordering, "edge-a")
+    a.engine.faults.is_cut = True
+    with pytest.raises(EngineLost):
+        order(a, issued, fence)
+    assert live(a) == before
+    a.engine.faults.is_cut = False
+    assert order(a, issued, fence).outcome is Outcome.DONE
+    ordering.settle()
+    assert live(ordering["edge-b"]) == issued.fingerprint

@@ -257,3 +257,21 @@ def test_what_was_recalled_while_a_node_was_stopped_is_gone_after_its_start(edge
     front.tokens.read(())
     assert front.shown() is None
     assert front.shown(OTHER) == "of another ACME client"
+
+
+def test_tokens_that_another_node_goes_on_with_stay(edges: list[Edge]) -> None:
+    """A node that was paused takes its order's tokens back when it wakes; the CA may be looking at its successor's."""
+    one, other = edges
+    other.ring = RING.for_member("edge-b", Role.EDGE, NodeKeys.draw())
+    other.start()
+    one.others = []
+    one.tokens.share([PROOF])
+    other.tokens.share([PROOF])
+    assert [*one.tokens.recall([PROOF])] == [PROOF], "it has not heard of it yet"
+    assert PATHS.of(Shelf.TOKEN, TOKEN) in one.engine.store.items, "but takes nothing away from the others"
+    one.tokens.share([replace(PROOF, token=OTHER)])
+    other.tokens.share([replace(PROOF, token=OTHER)])
+    one.follow()
+    assert one.shown(OTHER) == AUTHORIZATION
+    assert [*one.tokens.recall([replace(PROOF, token=OTHER)])] == []
+    assert {proof.token for proof in one.tokens.of_others()} == {TOKEN, OTHER}

@@ -13,6 +13,7 @@ from certstore.control.cluster import taking_part
 from certstore.model.duty import Alone, Duty, Nobody
 from certstore.model.settings.cluster import ClusterSettings
 from certstore.model.settings.models import Settings
+from certstore.renewal.order_sharing import OrderNotAllowed, OrderSharing
 from certstore.store.writer import StoreWriter
 from tests.certstore.stores import writing
 
@@ -46,6 +47,23 @@ def test_without_the_clusters_keys_nobody_orders_from_here(
     assert isinstance(found, Nobody)
     assert "keys.json" in caplog.text, "the log says what is missing"
     assert not found.is_mine()
+
+
+def test_without_the_clusters_keys_a_person_has_to_insist(writer: StoreWriter, tmp_path: Path) -> None:
+    """Another node may be at it."""
+    cluster = ClusterSettings(
+        engine=("https://127.0.0.1:2379",), ca_file=Path("ca.pem"), client_cert=Path("client.pem")
+    )
+
+    async def take_part() -> OrderSharing | None:
+        async with taking_part(writer, Settings(cluster=cluster), tmp_path) as part:
+            return part.orders
+
+    orders = asyncio.run(take_part())
+    assert orders is not None
+    with pytest.raises(OrderNotAllowed, match="takes no part in its cluster"):
+        orders.take("a.test")
+    orders.take_detached("a.test").release()
 
 
 def test_control_by_itself_loads_nothing_of_a_cluster() -> None:

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -14,6 +14,7 @@ import pytest
 
 from certstore.model.duty import Duty
 from certstore.model.layout import Layout
+from certstore.model.notify.due_notices import Told
 from certstore.model.notify.warnings import Matter, WatchedSite, decide_matter, stalled
 from certstore.model.renewal.decision import LiveCertificate, Origin
 from certstore.model.renewal.failure import Cause, Failure
@@ -21,6 +22,7 @@ from certstore.model.renewal.state import FRESH, RenewalState
 from certstore.model.settings.models import NotifySettings, Source
 from certstore.notify.channel import ChannelFailed
 from certstore.notify.notifier import Notifier
+from certstore.notify.told_sharing import ToldSharing
 from tests.peers.mail_server import MailServer
 
 BEGIN = datetime(2027, 3, 1, 12, tzinfo=UTC)
@@ -39,13 +41,15 @@ class Office:
     contacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     extra: list[Matter] = field(default_factory=list)
 
-    def notifier(self, duty: Duty | None = None, **changes: object) -> Notifier:
+    def notifier(
+        self, duty: Duty | None = None, told: ToldSharing | None = None, store: str = "store", **changes: object
+    ) -> Notifier:
         settings = NotifySettings.model_validate({**self.server.settings(), **changes})
-        layout = Layout(self.folder / "store")
+        layout = Layout(self.folder / store)
         for each in (layout.state, layout.temporary):
             each.mkdir(parents=True, exist_ok=True)
         return Notifier(
-            settings, self.folder, layout, self.matters, edge="edge.test", clock=lambda: self.now, duty=duty
+            settings, self.folder, layout, self.matters, edge="edge.test", clock=lambda: self.now, duty=duty, told=told
         )
 
     def matters(self, now: datetime) -> list[tuple[Matter, tuple[str, ...]]]:
@@ -119,6 +123,48 @@ def test_only_the_node_that_has_the_duty_sends_anything(office: Office) -> None:
     office.pass_days(notifier, 1)
     notifier.stop()
     assert len(office.sent) == 2
+
+
+class Together:
+    """One of two nodes, as what it shares with the other one."""
+
+    def __init__(self) -> None:
+        self.other = self
+        self.heard: dict[str, Told] = {}
+
+    def offer(self, told: Mapping[str, Told]) -> None:
+        """Both begin with nothing."""
+        assert not told
+
+    def news(self) -> Mapping[str, Told]:
+        heard, self.heard = self.heard, {}
+        return heard
+
+    def tell(self, recipient: str, told: Told) -> None:
+        self.other.heard[recipient] = told
+
+
+def test_nodes_that_take_turns_send_each_mail_once(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    turns, sharings = [Turn(), Turn()], [Together(), Together()]
+    sharings[0].other, sharings[1].other = sharings[1], sharings[0]
+    nodes = [office.notifier(turns[number], sharings[number], f"store-{number}") for number in range(2)]
+    for hours in range(0, 29 * 24, 2):
+        turns[0].is_ours, turns[1].is_ours = (hours // 10) % 2 == 0, (hours // 10) % 2 == 1
+        for node in nodes:
+            node.round()
+        office.now += timedelta(hours=2)
+    for node in nodes:
+        node.stop()
+    together = office.sent
+
+    office.now = BEGIN
+    office.server.messages.clear()
+    alone = office.notifier()
+    office.pass_days(alone, 29)
+    alone.stop()
+    assert together == office.sent
+    assert len(together) > 3
 
 
 def test_five_days_are_five_mails_after_one_notice_and_then_it_is_resolved(office: Office) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,13 +16,16 @@ from certstore.model.certificate.bundle import Refused
 from certstore.model.certificate.dropped_file import DroppedFile
 from certstore.model.layout import Layout
 from certstore.model.record import Outcome
+from certstore.model.settings.models import SiteSettings
 from certstore.model.snapshot import MAIN
+from certstore.model.version import Version
 from certstore.store import trial as trial_module
+from certstore.store.activation import CAME_LATE
 from certstore.store.journal import JournalWriter
 from certstore.store.trial import Trial
 from certstore.store.versions import live_number, write_stamp
 from certstore.store.writer import StoreWriter
-from tests.certificates import CertificateAuthority
+from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.stores import (
     MAIN_HOST,
     SITE,
@@ -180,3 +184,39 @@ def test_a_stamp_holds_the_number_and_needs_no_more_room_than_before(number: int
     write_stamp(layout, SITE, number)
     assert layout.stamp(SITE).read_text() == f"{number}\n"
     assert layout.stamp(SITE).stat().st_ino == inode
+
+
+def test_a_version_goes_live_only_with_consent_which_is_asked_without_the_lock(
+    tmp_path: Path, ca: CertificateAuthority
+) -> None:
+    """Of several nodes, only the one that still has the right to order may let its certificate go live."""
+    first, late = ca.issue(SITE), ca.issue(SITE)
+    asked: list[int] = []
+
+    def agree(version: Version) -> None:
+        asked.append(version.number)
+        thread = threading.Thread(target=lambda: asked.extend(each.number for each in writer.versions(SITE)))
+        thread.start()
+        thread.join(10)
+        assert served(tmp_path, SITE) is None
+
+    with writing(tmp_path) as writer:
+        writer.add_site(SITE, SiteSettings(host=SITE))
+        done = writer.install_files(SITE, pair(first), source="acme:ca", doing="order", consent=agree)
+        assert (done.outcome, done.version, asked) == (Outcome.DONE, 1, [1, 1])
+        again = writer.install_files(SITE, pair(first), source="acme:ca", consent=lambda _: "never asked")
+        assert again.reason == "already_live"
+        result = writer.install_files(
+            SITE, pair(late), source="acme:ca", doing="renew", consent=lambda _: "edge-b orders"
+        )
+        assert (result.outcome, result.reason, result.version) == (Outcome.REFUSED, CAME_LATE, 2)
+        assert result.message == "archived as version 2, and not live: edge-b orders"
+        live = writer.live_version(SITE)
+        assert live is not None
+        assert live.fingerprint == first.fingerprint
+        assert [each.number for each in writer.versions(SITE)] == [2, 1]
+        assert not writer.problems(SITE)
+
+
+def pair(issued: Issued) -> list[DroppedFile]:
+    return uploads({"fullchain.pem": issued.fullchain_pem, "privkey.pem": issued.privkey_pem})

@@ -169,3 +169,21 @@ def test_what_the_first_account_lacks_is_found_before_it_is_registered(
     assert [each.code for each in found] == codes
     assert all(each.severity is FATAL and each.name is None for each in found)
     assert account_findings(DirectoryFacts("https://ca.test/", DirectoryStep.TCP), **known) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "severity", "words"),
+    [
+        (Answer.WRONG, Severity.FATAL, "which answers on port 80, without this node's token"),
+        (Answer.NO_HTTP, Severity.FATAL, "which answers on port 80, without this node's token"),
+        (Answer.TIMED_OUT, Severity.DOUBTFUL, "which does not answer in time on port 80"),
+        (Answer.REFUSED, Severity.DOUBTFUL, "which refuses connections on port 80"),
+    ],
+)
+def test_a_node_of_the_cluster_that_does_not_answer_is_named(answer: Answer, severity: Severity, words: str) -> None:
+    (finding,) = findings(replace(GOOD, probes=(ProbeFacts(PUBLIC, answer, node="edge-b"),)))
+    assert (finding.severity, finding.message) == (
+        severity,
+        f"a.test has the address {PUBLIC} of the node edge-b, {words}",
+    )
+    assert "See how edge-b is: certedge cluster status." in finding.remedy
