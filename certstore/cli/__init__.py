@@ -19,6 +19,7 @@ check           `certedge check-config`
 ignored         entries of domains/ that belong to no site, for check and status
 reload          `certedge reload`
 print_unit      `certedge print-unit`
+doc_pages       `certedge docs`
 service         the service behind a store: whether it runs, and with which settings
 status          `certedge status`, and how facts about sites are shown
 watching        `--watch`: shows something again when it has changed

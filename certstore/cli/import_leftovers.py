@@ -21,7 +21,7 @@ from certstore.model.text import shown, written_text
 _LIMIT = 1 << 20
 _SETTING = re.compile(r"^[ \t]*([A-Za-z_][\w-]*)[ \t]*=[ \t]*(['\"]?)(.*?)\2[ \t\r]*$", re.MULTILINE | re.ASCII)
 _OFF = frozenset({"", "0", "no", "none", "false"})
-_HOOKS = "certedge runs no commands; programs can watch store/stamps/SITE (deploy/systemd has units that do)"
+_HOOKS = "certedge runs no commands; programs can watch store/stamps/SITE (certedge docs systemd has units that do)"
 
 # What a setting is, and what to do about it. Where the remedy has {site}, it is the key of the site.
 _CERTBOT = {

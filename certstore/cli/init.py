@@ -104,7 +104,9 @@ def init(
         for path in (layout.site_yaml("main"), *reversed(made)):
             os.chown(path, *ids, follow_symlinks=False)
     drops = layout.drop_folder("main")
-    look = "set `upstream` and `listeners`" if answers.sample is None else "look at it, and at its page in deploy/"
+    look = (
+        "set `upstream` and `listeners`" if answers.sample is None else f"look at it (certedge docs {answers.sample})"
+    )
     print_lines(
         f"{folder / EDGE_YAML}: {look}, then run: certedge check-config",
         f"{drops}: drop the certificate of {answers.host} here; until then a self-signed one is used",

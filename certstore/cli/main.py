@@ -13,6 +13,7 @@ from certstore.cli import (
     certificates,
     check,
     cluster,
+    doc_pages,
     engine_files,
     explain,
     front_access,
@@ -65,6 +66,7 @@ app.command(epilog="Example: certedge reload --config /etc/certedge/edge.yaml")(
 app.command(
     "print-unit", epilog="Example: certedge print-unit certedge.service > /etc/systemd/system/certedge.service"
 )(print_unit.print_unit)
+app.command(epilog="Example: certedge docs operations | less")(doc_pages.docs)
 app.command(epilog="Example: certedge explain webmail.example.com --kind https")(explain.explain)
 app.command(epilog="Example: certedge verify --site webmail.example.com")(verify.verify)
 app.command(epilog="Example: certedge preflight webmail.example.com")(orders.preflight)

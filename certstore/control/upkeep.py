@@ -6,15 +6,18 @@ command (`commands.on_network`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
 from certstore.acme.token_sharing import TokenSharing
 from certstore.files.clock import utc_now
 from certstore.model.duty import Duty
+from certstore.model.notify.standing_problems import FoundProblem
 from certstore.model.settings.models import Settings
 from certstore.model.snapshot import MAIN
+from certstore.monitoring.standing_problems import find_problems
 from certstore.notify.notifier import Notifier
 from certstore.notify.told_sharing import ToldSharing
 from certstore.renewal.loop import Maintenance
@@ -53,7 +56,15 @@ class Upkeep:
             clock=clock,
             duty=duty,
             told=told,
+            problems=self._problems,
+            node=_node(settings),
         )
+
+    def _problems(self, now: datetime) -> Iterable[FoundProblem]:
+        """What is wrong with the service itself."""
+        main, of_main = self.writer.site(MAIN).certificate, self.writer.problems(MAIN)
+        overdue = self.maintenance.overdue(now)
+        return find_problems(self.settings, self.writer.layout, main, of_main, now, overdue)
 
     def start(self) -> None:
         self.maintenance.start()
@@ -63,3 +74,10 @@ class Upkeep:
         """Running orders stop at their next pause; the next start resumes them."""
         self.notifier.stop()
         self.maintenance.stop()
+
+
+def _node(settings: Settings) -> str:
+    """What mails call this machine; empty where there is no other."""
+    if settings.cluster is None:
+        return ""
+    return settings.cluster.node or socket.gethostname().partition(".")[0].lower()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from certstore.model.certificate.findings import Finding
 from certstore.model.layout import Layout
-from certstore.model.service_problems import DiskSpace, find_service_problems, still_down
+from certstore.model.service_problems import DiskSpace, DownUpstream, find_service_problems, still_down
 from certstore.monitoring.service_report import read_report
 from certstore.monitoring.worker_reports import WorkerReport, living_workers
 
@@ -21,11 +21,15 @@ def current_service_problems(
     know."""
     if workers is None:
         workers = living_workers(layout, now)
+    return find_service_problems(read_report(layout), servers_down(workers), disk_space(layout.root), str(layout.root))
+
+
+def servers_down(workers: Iterable[WorkerReport]) -> list[DownUpstream]:
+    """All web and mail servers that the living workers can't reach."""
     serving = [worker for worker in workers if not worker.is_draining]
-    down = still_down(
+    return still_down(
         [each for worker in serving for each in worker.down], [each for worker in serving for each in worker.reached]
     )
-    return find_service_problems(read_report(layout), down, disk_space(layout.root), str(layout.root))
 
 
 def disk_space(folder: Path) -> DiskSpace | None:

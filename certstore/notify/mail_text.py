@@ -13,7 +13,14 @@ from typing import Any
 import jinja2
 
 from certstore.model.notify.due_notices import Notice, NoticeKind
-from certstore.model.notify.wording import TEST_SUBJECT, asked_by, describe_sites, instant, subject_of
+from certstore.model.notify.wording import (
+    TEST_SUBJECT,
+    asked_by,
+    describe_problems,
+    describe_sites,
+    instant,
+    subject_of,
+)
 from certstore.model.text import shown
 
 OWN_TEMPLATES = Path(__file__).parent / "templates"
@@ -49,12 +56,24 @@ class MailTexts:
     def warning(self, notice: Notice, now: datetime) -> Texts:
         """Raises any exception for a faulty template of the administrator's."""
         subject, asked_for = subject_of(notice, now), asked_by(notice, self._administrators)
+        if notice.node:
+            subject = f"{notice.node}: {subject}"
         if notice.kind is NoticeKind.RESOLVED:
-            return self._filled("resolved", subject, {"hosts": notice.resolved, "asked_by": asked_for})
+            solved = {"hosts": notice.resolved, "problems": notice.resolved_problems, "node": notice.node}
+            return self._filled("resolved", subject, {**solved, "asked_by": asked_for})
         sites, more = describe_sites(notice, now)
         stalled = instant(notice.stalled_since, now)
         items = [item for _, item in sites]
-        facts = {"items": items, "more": more, "stalled": stalled, "asked_by": asked_for}
+        problems, more_problems = describe_problems(notice, now)
+        facts = {
+            "items": items,
+            "more": more,
+            "problems": [item for _, item in problems],
+            "more_problems": more_problems,
+            "node": notice.node,
+            "stalled": stalled,
+            "asked_by": asked_for,
+        }
         return self._filled("warning", subject, facts)
 
     def test(self) -> Texts:

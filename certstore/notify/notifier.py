@@ -1,14 +1,15 @@
-"""Sends warnings about certificates from a separate thread, so that a mail server that is down never delays a renewal.
+"""Sends warnings from a separate thread, so that a mail server that is down never delays a renewal.
 
-Each channel has its own outbox: a channel that fails delays no other. A stalled maintenance loop is also worth a
-warning, so this thread does not depend on that loop.
+Each channel has its own outboxes: a channel that fails delays no other. A stalled maintenance loop is also worth a
+warning, so this thread does not depend on that loop. Of several nodes, one warns about the sites and about what all
+nodes find; each one warns about its own problems.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from certstore.files.keyed_state import KeyedState, is_read_by
 from certstore.model.duty import Alone, Duty
 from certstore.model.layout import Layout
 from certstore.model.notify.due_notices import Told
+from certstore.model.notify.standing_problems import NONE_STANDING, FoundProblem, Standing
 from certstore.model.notify.warnings import Matter
 from certstore.model.settings.models import NotifySettings
 from certstore.notify.channel import Channel, ChannelFailed, Refused
 from certstore.notify.mail import MailChannel
 from certstore.notify.outbox import Outbox
+from certstore.notify.problem_tracker import ProblemTracker
 from certstore.notify.told_sharing import OneTeller, ToldSharing
 from certstore.notify.webhook import WebhookChannel
 
@@ -29,12 +32,14 @@ logger = logging.getLogger(__name__)
 ROUND_SECONDS = 30.0
 
 Matters = Callable[[datetime], Sequence[tuple[Matter, tuple[str, ...]]]]
+Problems = Callable[[datetime], Iterable[FoundProblem]]
 
 
 class Notifier:
-    """`matters` returns what there is to warn about, each with the contacts of its site. `edge` names this install in
-    warnings; relative paths of the settings are relative to `base`. While another node has the `duty`, nothing is sent
-    but tests. `told` is what other nodes have told recipients, and hears what this one does.
+    """`matters` returns what there is to warn about, each with the contacts of its site, and `problems` what is wrong
+    with the service now. `edge` names this install in warnings, and `node` this machine in a cluster; relative paths of
+    the settings are relative to `base`. While another node has the `duty`, nothing is sent but tests and this node's
+    own problems. `told` is what other nodes have told recipients of sites' warnings, and hears what this one does.
     """
 
     def __init__(
@@ -48,6 +53,8 @@ class Notifier:
         clock: Callable[[], datetime],
         duty: Duty | None = None,
         told: ToldSharing | None = None,
+        problems: Problems = lambda _: (),
+        node: str = "",
     ) -> None:
         self._duty = duty or Alone()
         self.channels: list[Channel] = []
@@ -56,22 +63,34 @@ class Notifier:
         if settings.webhook is not None:
             self.channels.append(WebhookChannel(settings.webhook, base, edge))
         self._matters = matters
+        self._problems = problems
         self._clock = clock
-        self._kept = KeyedState(layout.mails, layout.temporary, is_valid=is_read_by(Told.from_json))
+        self._kept, self._kept_own = (
+            KeyedState(path, layout.temporary, is_valid=is_read_by(Told.from_json))
+            for path in (layout.mails, layout.service_mails)
+        )
         self._sharing = told or OneTeller()
         self._sharing.offer({each: Told.from_json(facts) for each, facts in self._kept.items()})
         self._outboxes = [Outbox(channel, self._kept, self._sharing) for channel in self.channels]
+        self._own_outboxes = [Outbox(channel, self._kept_own, node=node) for channel in self.channels]
+        self._tracker = ProblemTracker(layout)
+        self._common = NONE_STANDING
+        """What every node finds, as this one saw it last."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
 
     @property
     def problem(self) -> str | None:
         """Why the first of the failing channels delivers no warnings; None if all work."""
-        return next((each.problem for each in self._outboxes if each.problem is not None), None)
+        return next((each.problem for each in self._all_outboxes if each.problem is not None), None)
 
     @property
     def postponed(self) -> int:
-        return sum(each.postponed for each in self._outboxes)
+        return sum(each.postponed for each in self._all_outboxes)
+
+    @property
+    def _all_outboxes(self) -> list[Outbox]:
+        return [*self._own_outboxes, *self._outboxes]
 
     def test(self, recipients: Sequence[str] = ()) -> tuple[list[str], list[Refused]]:
         """Send a test to these recipients, by default to all of every channel: who got it, and who was refused.
@@ -106,23 +125,38 @@ class Notifier:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(ROUND_SECONDS)
-        self._kept.close()
+        for each in (self._kept, self._kept_own, self._tracker):
+            each.close()
 
     def _run(self) -> None:
         while not self._stopping.wait(ROUND_SECONDS):
             self.round()
 
     def round(self) -> None:
-        """Send over every channel what is due now, if it is this node that warns."""
+        """Send over every channel what is due now; about sites, only if it is this node that warns."""
+        now = self._clock()
+        try:
+            own, common = self._tracker.observe(self._problems(now), now)
+        except Exception:
+            logger.exception("the problems of the service could not be looked at")
+        else:
+            for outbox in self._own_outboxes:
+                self._send(outbox, [], now, own)
+            self._common = common
         if not self._duty.is_mine_to_warn():
             return
-        now = self._clock()
         for recipient, told in self._sharing.news().items():
             for outbox in self._outboxes:
                 outbox.learn(recipient, told)
         for outbox in self._outboxes:
-            try:
-                outbox.round(self._matters(now), now)
-            except Exception:
-                # One faulty notice must stop neither later ones nor those of another channel.
-                logger.exception("a round of warnings failed")
+            self._send(outbox, None, now, self._common)
+
+    def _send(
+        self, outbox: Outbox, matters: Sequence[tuple[Matter, tuple[str, ...]]] | None, now: datetime, found: Standing
+    ) -> None:
+        """None: those of the sites."""
+        try:
+            outbox.round(self._matters(now) if matters is None else matters, now, found)
+        except Exception:
+            # One faulty notice must stop neither later ones nor those of another channel.
+            logger.exception("a round of warnings failed")

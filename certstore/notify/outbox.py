@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 
 from certstore.files.keyed_state import KeyedState
 from certstore.model.notify.due_notices import Notice, Told, day_of, plan_notices
+from certstore.model.notify.standing_problems import NONE_STANDING, Standing
 from certstore.model.notify.warnings import Matter
 from certstore.notify.channel import Channel, ChannelFailed, Refused
 from certstore.notify.told_sharing import OneTeller, ToldSharing
@@ -27,13 +29,15 @@ NEWCOMERS_A_DAY = 1000
 
 class Outbox:
     """`problem` says why notices are not delivered; None when there is none. `postponed` counts how often a notice had
-    to wait for a later round or day."""
+    to wait for a later round or day. `node` is that of an outbox for one node's own problems, as in `Notice`."""
 
-    def __init__(self, channel: Channel, kept: KeyedState, sharing: ToldSharing | None = None) -> None:
+    def __init__(
+        self, channel: Channel, kept: KeyedState, sharing: ToldSharing | None = None, *, node: str | None = None
+    ) -> None:
         self._sharing = sharing or OneTeller()
         self.postponed = 0
         self.problem: str | None = None
-        self._channel = channel
+        self._channel, self._node = channel, node
         self._kept = kept
         self._told = {each: Told.from_json(facts) for each, facts in kept.items() if channel.serves(each)}
         self._failures = 0
@@ -45,13 +49,22 @@ class Outbox:
         self._lost: set[str] = set()
         """Recipients whose notices broke the connection at the last attempt."""
 
-    def round(self, matters: Iterable[tuple[Matter, Collection[str]]], now: datetime) -> None:
-        """Send what is due now, but nothing while the other side is given time to recover."""
+    def round(
+        self, matters: Iterable[tuple[Matter, Collection[str]]], now: datetime, standing: Standing = NONE_STANDING
+    ) -> None:
+        """Send what is due now, but nothing while the other side is given time to recover.
+
+        The problems that are `standing` go to the administrator's recipients, never to those whom sites name.
+        """
         if self._not_before is not None and _is_ahead(self._not_before, now, _RETRIES[-1]):
             return
         addressed = [(matter, self._channel.recipients(contacts)) for matter, contacts in matters]
-        due = plan_notices(addressed, self._told, now)
-        due = [notice for notice in due if not _is_ahead(self._refused.get(notice.recipient, now), now, _REFUSED_AGAIN)]
+        due = plan_notices(addressed, self._told, now, standing=standing, operators=self._channel.recipients(()))
+        due = [
+            replace(notice, node=self._node)
+            for notice in due
+            if not _is_ahead(self._refused.get(notice.recipient, now), now, _REFUSED_AGAIN)
+        ]
         due = self._bounded(due, now)
         if due:
             # If the server accepts no second connection, the notices that broke the last one must not go first again.

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import requests
 
 from certstore.model.notify.due_notices import Notice
-from certstore.model.notify.wording import TEST_SUBJECT, describe_sites, subject_of
+from certstore.model.notify.wording import TEST_SUBJECT, describe_problems, describe_sites, subject_of
 from certstore.model.settings.models import WebhookSettings
 from certstore.net.bounded_http import bounded, reason_of
 from certstore.notify.channel import ChannelFailed, Refused, read_secret
@@ -137,6 +137,7 @@ def sign(secret: bytes, identity: str, timestamp: str, body: bytes) -> str:
 
 def _document(notice: Notice, edge: str, now: datetime) -> dict[str, Any]:
     described, more = describe_sites(notice, now)
+    problems, more_problems = describe_problems(notice, now)
     stalled = notice.stalled_since
     sites = [
         {
@@ -151,7 +152,13 @@ def _document(notice: Notice, edge: str, now: datetime) -> dict[str, Any]:
         **_envelope(notice.kind.value, edge, subject_of(notice, now), now),
         "sites": sites,
         "more_sites": more,
+        "node": notice.node or None,
+        "problems": [
+            {**asdict(item), "since": problem.since.isoformat(timespec="seconds")} for problem, item in problems
+        ],
+        "more_problems": more_problems,
         "resolved": list(notice.resolved),
+        "resolved_problems": list(notice.resolved_problems),
         "maintenance_stalled_since": stalled.isoformat(timespec="seconds") if stalled is not None else None,
     }
 

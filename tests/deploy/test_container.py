@@ -4,6 +4,7 @@ No image is built: a registry may be out of reach. What the image installs is th
 """
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,11 @@ def test_the_image_has_all_that_the_build_needs() -> None:
         for line in re.findall(r"^COPY (?!--from)(.*) \S+$", CONTAINERFILE, re.MULTILINE)
         for source in line.split()
     }
-    forced = re.findall(r'^"(deploy/[^"]+)" = ', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-    assert forced
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    forced = list(project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"])
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {"deploy", "README.md"} <= set(forced)
+    assert not [line for line in ignored if line.strip("/*").partition("/")[0] in forced]
     for source in [*forced, "pyproject.toml", "README.md", "LICENSE", "certstore", "edge_addon"]:
         assert any(source == each or source.startswith(f"{each}/") for each in copied), source
 
@@ -88,6 +92,16 @@ def test_labels_lead_to_the_pod() -> None:
     assert KUBERNETES["Service"]["spec"]["selector"] == labels
     assert KUBERNETES["StatefulSet"]["spec"]["selector"]["matchLabels"] == labels
     assert KUBERNETES["StatefulSet"]["spec"]["serviceName"] == KUBERNETES["Service"]["metadata"]["name"]
+
+
+def test_only_the_listeners_are_reachable_in_the_cluster() -> None:
+    policy = KUBERNETES["NetworkPolicy"]["spec"]
+    labels = KUBERNETES["StatefulSet"]["spec"]["template"]["metadata"]["labels"]
+    assert policy["podSelector"] == {"matchLabels": labels}
+    assert policy["policyTypes"] == ["Ingress"], "orders, mails and upstreams go anywhere"
+    open_ports = {each["port"] for rule in policy["ingress"] for each in rule["ports"]}
+    assert open_ports == {each["name"] for each in CONTAINER["ports"]}
+    assert all("from" not in rule for rule in policy["ingress"]), "clients come from anywhere"
 
 
 def test_open_connections_may_finish(settings: Settings) -> None:

@@ -1,6 +1,8 @@
 """The wheel alone is the whole program: built from the sdist, installed anywhere, run far from the repository."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -69,12 +71,32 @@ def test_it_has_every_file_of_the_packages_and_the_units(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
     tracked = run("git", "ls-files", *PACKAGES, cwd=ROOT).splitlines()
-    assert inside == {*tracked, *(f"certstore/cli/units/{unit}" for unit in UNITS)}
+    documents = run("git", "ls-files", "deploy", "README.md", "CHANGELOG.md", "LICENSE", cwd=ROOT).splitlines()
+    brought = (
+        *(f"certstore/cli/docs/{name}" for name in documents),
+        *(f"certstore/cli/units/{name}" for name in UNITS),
+    )
+    assert inside == {*tracked, *brought}
 
 
 def test_the_sdist_has_what_runs_the_tests(sdist: Path) -> None:
     for name in ("tests/run", "deploy/quickstart", "README.md", "LICENSE", "pyproject.toml"):
         assert (sdist / name).exists(), name
+
+
+def test_pages_come_with_what_they_link_to(installed: Path, tmp_path: Path) -> None:
+    """The README's other audience has a clone: only it sees tests/."""
+    listed = json.loads(certedge(installed, tmp_path, "docs", "--json"))["pages"]
+    assert {"acme", "cluster", "operations", "readme"} <= {each["page"] for each in listed}
+    dead = []
+    for path in (Path(each["path"]) for each in listed):
+        assert path.is_relative_to(installed)
+        for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8")):
+            target = (path.parent / link).resolve()
+            if not target.exists() and "/tests/" not in str(target):
+                dead.append((path.name, link))
+    assert dead == []
+    assert certedge(installed, tmp_path, "docs", "operations").startswith("# ")
 
 
 def test_commands_run_from_it(installed: Path, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def failures_told() -> Iterator[None]:
     except Refused as error:
         raise RequestFailed(Fault.REFUSED, problem_of(error)[1]) from None
     except EngineFull as error:
-        remedy = "etcdctl compact, etcdctl defrag and etcdctl alarm disarm make room: see deploy/cluster"
+        remedy = "etcdctl compact, etcdctl defrag and etcdctl alarm disarm make room: see certedge docs cluster"
         raise RequestFailed(Fault.STORAGE, str(error), remedy) from None
     except EngineRefused as error:
         raise RequestFailed(Fault.REFUSED, str(error), "check `cluster:` in edge.yaml") from None
@@ -398,7 +398,9 @@ def _problems(view: ClusterView, ring: KeyRing, engine: tuple[results.EngineFact
         message = f"another machine has become {ring.node}: let this one join under a name of its own"
         found.append(Finding(ClusterProblem.KEY_MISSING, message))
     if full := [each.endpoint for each in engine if each.problem and "NOSPACE" in each.problem]:
-        found.append(Finding(ClusterProblem.ENGINE_FULL, f"the engine is full: {listed(full)}; see deploy/cluster"))
+        found.append(
+            Finding(ClusterProblem.ENGINE_FULL, f"the engine is full: {listed(full)}; see certedge docs cluster")
+        )
     return tuple(found)
 
 

@@ -202,7 +202,7 @@ def _network_failure(error: Exception) -> RequestFailed | None:
         case OrderFailed():
             return RequestFailed(Fault.REFUSED, error.failure.detail, error.failure.remedy)
         case ChannelFailed():
-            return RequestFailed(Fault.UNREACHABLE, str(error), "correct `notify` in edge.yaml: deploy/acme")
+            return RequestFailed(Fault.UNREACHABLE, str(error), "correct `notify` in edge.yaml: certedge docs acme")
     return None
 
 

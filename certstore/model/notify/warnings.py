@@ -20,6 +20,10 @@ GATHERING = timedelta(minutes=10)
 
 REPORTED_AFTER_END = timedelta(days=5)
 
+MAINTENANCE = ""
+"""In place of a site, in the matter of the maintenance loop."""
+STALLED_KEY = "maintenance_stalled"
+
 
 class MatterKind(StrEnum):
     """`FAILING` and `DEGRADED` are reported once; `EXPIRING`, `EXPIRED` and `STALLED` every day."""
@@ -121,4 +125,4 @@ def _matter(site: WatchedSite, kind: MatterKind, episode: str, since: datetime) 
 
 def stalled(since: datetime) -> Matter:
     """The matter of a maintenance loop that has not completed a round since then."""
-    return Matter("", MatterKind.STALLED, since.isoformat(timespec="seconds"), since, is_hasty=True)
+    return Matter(MAINTENANCE, MatterKind.STALLED, since.isoformat(timespec="seconds"), since, is_hasty=True)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from certstore.model.notify.due_notices import Notice, NoticeKind
+from certstore.model.notify.standing_problems import StandingProblem
 from certstore.model.notify.warnings import Matter, MatterKind
 from certstore.model.settings.models import Source
 from certstore.model.text import listed
 
 SHOWN_SITES = 200
 """More sites in one notice help nobody; the rest is only counted."""
+SHOWN_PROBLEMS = 50
 TEST_SUBJECT = "Test of certificate warnings"
 _GRAVEST_FIRST = (MatterKind.EXPIRED, MatterKind.EXPIRING, MatterKind.FAILING, MatterKind.DEGRADED)
 
@@ -54,6 +56,30 @@ class Item:
             ("Next attempt", self.next_attempt),
         ]
         return [(label, text) for label, text in rows if text]
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemItem:
+    """One problem of the service in a notice."""
+
+    code: str
+    scope: str
+    title: str
+    message: str
+    since: str
+
+
+def describe_problems(notice: Notice, now: datetime) -> tuple[list[tuple[StandingProblem, ProblemItem]], int]:
+    """The problems to show, and the number of those that are left out."""
+    described = [
+        (each, ProblemItem(each.code, each.scope, _begun(each.title), each.message, instant(each.since, now)))
+        for each in notice.problems[:SHOWN_PROBLEMS]
+    ]
+    return described, len(notice.problems) - len(described)
+
+
+def _begun(words: str) -> str:
+    return words[:1].upper() + words[1:]
 
 
 def describe_sites(notice: Notice, now: datetime) -> tuple[list[tuple[Matter, Item]], int]:
@@ -150,10 +176,16 @@ def distance(at: datetime, now: datetime) -> str:
 
 def subject_of(notice: Notice, now: datetime) -> str:
     """Short enough for a phone: the gravest problem, which sites have it, and when."""
-    if notice.kind is NoticeKind.RESOLVED:
+    if notice.kind is NoticeKind.RESOLVED and notice.resolved:
         return (
             f"Certificate {'problem' if len(notice.resolved) == 1 else 'problems'} resolved: {_some(notice.resolved)}"
         )
+    if notice.kind is NoticeKind.RESOLVED:
+        problems = "Problem" if len(notice.resolved_problems) == 1 else "Problems"
+        return f"{problems} of the service resolved: {_some(notice.resolved_problems)}"
+    if not notice.sites and notice.stalled_since is None and notice.problems:
+        problems = "Problem" if len(notice.problems) == 1 else "Problems"
+        return f"{problems} of the service: {_some([each.title for each in notice.problems])}"
     if not notice.sites:
         return "Certificate maintenance has stopped"
     gravest = min(notice.sites, key=lambda matter: _GRAVEST_FIRST.index(matter.kind))

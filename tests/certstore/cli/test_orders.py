@@ -264,7 +264,7 @@ def test_notify_without_a_mail_server_says_what_to_set(actions: Actions) -> None
     ran = actions.run("notify", "test", "--to", "a@example.org")
     assert ran.code == 1
     assert "neither notify.smtp nor notify.webhook is set" in ran.err
-    assert "to do: correct `notify` in edge.yaml: deploy/acme" in ran.err
+    assert "to do: correct `notify` in edge.yaml: certedge docs acme" in ran.err
 
 
 def test_certbot_is_imported_and_nothing_is_ordered_before_it_is_due(actions: Actions, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from certstore.model.duty import Duty
 from certstore.model.layout import Layout
 from certstore.model.notify.due_notices import Told
+from certstore.model.notify.standing_problems import FoundProblem
 from certstore.model.notify.warnings import Matter, WatchedSite, decide_matter, stalled
 from certstore.model.renewal.decision import LiveCertificate, Origin
 from certstore.model.renewal.failure import Cause, Failure
@@ -40,16 +41,31 @@ class Office:
     renewed: set[str] = field(default_factory=set)
     contacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     extra: list[Matter] = field(default_factory=list)
+    problems: list[FoundProblem] = field(default_factory=list)
 
     def notifier(
-        self, duty: Duty | None = None, told: ToldSharing | None = None, store: str = "store", **changes: object
+        self,
+        duty: Duty | None = None,
+        told: ToldSharing | None = None,
+        store: str = "store",
+        node: str = "",
+        **changes: object,
     ) -> Notifier:
         settings = NotifySettings.model_validate({**self.server.settings(), **changes})
         layout = Layout(self.folder / store)
         for each in (layout.state, layout.temporary):
             each.mkdir(parents=True, exist_ok=True)
         return Notifier(
-            settings, self.folder, layout, self.matters, edge="edge.test", clock=lambda: self.now, duty=duty, told=told
+            settings,
+            self.folder,
+            layout,
+            self.matters,
+            edge="edge.test",
+            clock=lambda: self.now,
+            duty=duty,
+            problems=lambda now: self.problems,
+            node=node,
+            told=told,
         )
 
     def matters(self, now: datetime) -> list[tuple[Matter, tuple[str, ...]]]:
@@ -425,3 +441,74 @@ def test_storm_of_failures_is_one_mail_after_ten_minutes_and_then_one_an_hour(of
     assert "s015.test" not in texts[0]
     assert "s070.test" in texts[1]
     assert "s000.test" not in texts[1]
+
+
+FULL = FoundProblem("disk_full", "", "the disk of /store is full (only 3 MB are free): free <some> space")
+AWAY = FoundProblem("node_gone", "edge-b", "edge-b does not report", is_common=True)
+
+
+def pass_minutes(office: Office, notifier: Notifier, minutes: int) -> None:
+    for _ in range(minutes):
+        notifier.round()
+        office.now += MINUTE
+
+
+def test_full_disk_is_mailed_to_operators_after_ten_minutes_and_its_end_too(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    office.contacts["a.test"] = ("tenant@example.org",)
+    office.problems = [FULL]
+    notifier = office.notifier()
+    pass_minutes(office, notifier, 15)
+    office.problems = []
+    pass_minutes(office, notifier, 90)
+    notifier.stop()
+    told = [each for each in office.server.messages if "of the service" in str(each["Subject"])]
+    assert [(str(each["To"]), str(each["Subject"])) for each in told] == [
+        ("admin@example.org", "[edge.test] Problem of the service: the disk is full"),
+        ("admin@example.org", "[edge.test] Problem of the service resolved: the disk is full"),
+    ]
+    assert (told[0]["Date"].datetime - BEGIN) // MINUTE == 10
+    text, html = parts(told[0])
+    assert "only 3 MB are free" in text
+    assert "Since:         Monday, 1 March 2027, 12:00 UTC" in text
+    assert "&lt;some&gt;" in html
+    assert "the disk is full" in parts(told[1])[1]
+    assert "certificate problems" not in parts(told[1])[0]
+    others = [parts(each)[0] for each in office.server.messages if each["To"] == "tenant@example.org"]
+    assert others
+    assert not any("disk" in each for each in others)
+
+
+def test_each_node_tells_its_own_problems_and_only_one_what_all_find(office: Office) -> None:
+    office.problems = [FULL, AWAY]
+    turn = Turn()
+    notifier = office.notifier(duty=turn, node="edge-a")
+    pass_minutes(office, notifier, 15)
+    (message,) = office.server.messages
+    assert str(message["Subject"]) == "[edge.test] edge-a: Problem of the service: the disk is full"
+    assert "(node edge-a)" in parts(message)[0]
+    turn.is_ours = True
+    pass_minutes(office, notifier, 5)
+    notifier.stop()
+    assert str(office.server.messages[1]["Subject"]) == (
+        "[edge.test] Problem of the service: a node does not report: edge-b"
+    )
+    assert len(office.server.messages) == 2
+
+
+def test_restart_tells_a_problem_of_the_service_once(office: Office) -> None:
+    office.problems = [FULL]
+    for _ in range(6):
+        notifier = office.notifier()
+        pass_minutes(office, notifier, 4)
+        notifier.stop()
+    assert len(office.server.messages) == 1
+
+
+def test_problems_that_cannot_be_looked_at_do_not_stop_other_warnings(office: Office) -> None:
+    office.states["a.test"] = FAILED
+    office.problems = None  # type: ignore[assignment]  # anything that raises
+    notifier = office.notifier()
+    notifier.round()
+    notifier.stop()
+    assert len(office.server.messages) == 1

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from certstore.model.layout import Layout
+from certstore.model.notify.standing_problems import FoundProblem
 from certstore.model.notify.warnings import Matter, WatchedSite, decide_matter, stalled
 from certstore.model.renewal.decision import LiveCertificate, Origin
 from certstore.model.renewal.failure import Cause, Failure
@@ -88,6 +89,7 @@ class World:
     now: datetime = BEGIN
     states: dict[str, RenewalState] = field(default_factory=lambda: {"a.test": FAILED})
     extra: list[Matter] = field(default_factory=list)
+    problems: list[FoundProblem] = field(default_factory=list)
 
     def notifier(self, notify: dict[str, Any] | None = None, **changes: object) -> Notifier:
         hook = {"url": self.url, "secret_file": "secret", "ca_file": "hook-ca.pem", **changes}
@@ -95,7 +97,16 @@ class World:
         for each in (layout.state, layout.temporary):
             each.mkdir(parents=True, exist_ok=True)
         settings = NotifySettings.model_validate({**(notify or {}), "webhook": hook})
-        return Notifier(settings, self.folder, layout, self.matters, edge="edge.test", clock=lambda: self.now)
+        return Notifier(
+            settings,
+            self.folder,
+            layout,
+            self.matters,
+            edge="edge.test",
+            clock=lambda: self.now,
+            problems=lambda now: self.problems,
+            node="edge-a",
+        )
 
     def matters(self, now: datetime) -> list[tuple[Matter, tuple[str, ...]]]:
         found: list[tuple[Matter, tuple[str, ...]]] = [(matter, ()) for matter in self.extra]
@@ -344,3 +355,27 @@ def test_url_that_would_send_in_clear_or_holds_a_password_is_refused(url: str) -
     with pytest.raises(ValidationError, match="https") as refused:
         NotifySettings.model_validate({"webhook": {"url": url, "secret_file": "secret"}})
     assert "hidden" not in "".join(each["msg"] for each in refused.value.errors())
+
+
+def test_problems_of_the_service_are_a_list_beside_the_sites(world: World, receiver: Receiver) -> None:
+    world.states = {}
+    world.problems = [FoundProblem("upstream_down", "web http://10.0.0.1", "it has been down since 12:00")]
+    notifier = world.notifier()
+    for minute in range(100):
+        world.problems = world.problems if minute < 15 else []
+        notifier.round()
+        world.now += MINUTE
+    notifier.stop()
+    begun, over = receiver.documents()
+    assert (begun["version"], begun["kind"], begun["node"], begun["sites"]) == (1, "notice", "edge-a", [])
+    assert begun["problems"] == [
+        {
+            "code": "upstream_down",
+            "scope": "web http://10.0.0.1",
+            "title": "A server behind the edge is down: web http://10.0.0.1",
+            "message": "it has been down since 12:00",
+            "since": "2027-03-01T12:00:00+00:00",
+        }
+    ]
+    assert (over["kind"], over["problems"], over["resolved"]) == ("resolved", [], [])
+    assert over["resolved_problems"] == ["a server behind the edge is down: web http://10.0.0.1"]

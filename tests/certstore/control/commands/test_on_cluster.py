@@ -499,7 +499,7 @@ def test_a_full_engine_takes_no_invitation_and_says_what_helps(nodes: Nodes) -> 
     ("error", "fault", "words"),
     [
         (EngineRefused("10.0.0.11: permission denied"), Fault.REFUSED, "check `cluster:`"),
-        (EngineFull("10.0.0.11: database space exceeded"), Fault.STORAGE, "deploy/cluster"),
+        (EngineFull("10.0.0.11: database space exceeded"), Fault.STORAGE, "certedge docs cluster"),
         (access.AccessUnusable("ca.pem can't be read"), Fault.INVALID, "ca.pem can't be read"),
     ],
     ids=lambda each: type(each).__name__,

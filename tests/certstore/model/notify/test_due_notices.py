@@ -1,10 +1,13 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
 from certstore.model.notify.due_notices import Notice, NoticeKind, Told, day_of, plan_notices
-from certstore.model.notify.warnings import Matter, MatterKind
+from certstore.model.notify.standing_problems import Standing, StandingProblem
+from certstore.model.notify.warnings import Matter, MatterKind, stalled
 
 NOON = datetime(2027, 3, 10, 12, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -169,4 +172,109 @@ def test_mail_that_is_planned_again_after_a_kill_has_the_same_id() -> None:
 
 def test_what_was_told_survives_json() -> None:
     told = plan(matter(MatterKind.FAILING))[0].told
+    assert Told.from_json(json.loads(json.dumps(told.to_json()))) == told
+
+
+def problem(code: str = "disk_full", since: datetime = NOON - 10 * MINUTE) -> StandingProblem:
+    return StandingProblem(code, code, "details", since)
+
+
+def plan_problems(
+    *problems: StandingProblem,
+    told: Told | None = None,
+    now: datetime = NOON,
+    lapsed: tuple[str, ...] = (),
+    matters: tuple[Matter, ...] = (),
+) -> list[Notice]:
+    return plan_notices(
+        [(each, (ADMIN, "tenant@example.org")) for each in matters],
+        {ADMIN: told} if told else {},
+        now,
+        standing=Standing(problems, frozenset(lapsed)),
+        operators=[ADMIN],
+    )
+
+
+def test_problem_of_the_service_is_told_after_ten_minutes_then_daily_and_then_it_is_over() -> None:
+    told, sent = None, []
+    for minute in range(0, 3 * 24 * 60, 5):
+        now = NOON + minute * MINUTE
+        there = (problem(since=NOON),) if minute < 2 * 24 * 60 else ()
+        for notice in plan_problems(*there, told=told, now=now):
+            told = notice.told
+            sent.append((minute, notice.kind.value, [each.key for each in notice.problems], notice.resolved_problems))
+    full = ["disk_full"]
+    assert sent == [
+        (10, "notice", full, ()),
+        (18 * 60, "daily", full, ()),
+        (42 * 60, "daily", full, ()),
+        (48 * 60, "resolved", [], ("the disk is full",)),
+    ]
+
+
+def test_problems_that_arise_together_are_in_one_notice_and_a_new_one_is_not() -> None:
+    first, second, third = (
+        problem(since=NOON),
+        problem("no_workers", NOON + 4 * MINUTE),
+        problem("x", NOON + 9 * MINUTE),
+    )
+    (notice,) = plan_problems(first, second, third, now=NOON + 10 * MINUTE)
+    assert [each.key for each in notice.problems] == ["disk_full", "no_workers"]
+    assert plan_problems(first, second, third, told=notice.told, now=NOON + 69 * MINUTE) == []
+    (later,) = plan_problems(first, second, third, told=notice.told, now=NOON + 70 * MINUTE)
+    assert [each.key for each in later.problems] == ["disk_full", "no_workers", "x"], "all that stand"
+
+
+def test_problems_of_the_service_are_never_told_to_a_contact_of_a_site() -> None:
+    both = plan_problems(problem(), matters=(matter(MatterKind.FAILING),))
+    assert {each.recipient: [one.key for one in each.problems] for each in both} == {
+        ADMIN: ["disk_full"], "tenant@example.org": [],
+    }  # fmt: skip
+
+
+def test_problem_that_comes_and_goes_brings_at_most_a_notice_an_hour() -> None:
+    """Away for as long as it takes to be over, and back for as long as it takes to be told."""
+    told, sent = None, list[datetime]()
+    for minute in range(5 * 24 * 60):
+        now = NOON + minute * MINUTE
+        begun = NOON + minute // 24 * 24 * MINUTE
+        there = (problem(since=begun),) if minute % 24 < 12 else ()
+        for notice in plan_problems(*there, told=told, now=now):
+            told = notice.told
+            sent.append(now)
+    assert all(after - before >= HOUR for before, after in pairwise(sent))
+    assert 5 < len(sent) <= 5 * 24
+
+
+def test_problem_that_lapsed_is_not_called_over() -> None:
+    told = plan_problems(problem())[0].told
+    assert plan_problems(told=told, now=NOON + 2 * HOUR, lapsed=("disk_full",)) == []
+    assert len(plan_problems(told=told, now=NOON + 2 * HOUR)) == 1
+
+
+def test_daily_notice_about_the_service_leaves_room_for_one_about_sites() -> None:
+    told = plan_problems(problem())[0].told
+    morning = NOON + 18 * HOUR
+    (again,) = plan_problems(problem(), told=told, now=morning)
+    (expired,) = plan_problems(
+        problem(), told=again.told, now=morning + 2 * HOUR, matters=(matter(MatterKind.EXPIRED),)
+    )[:1]
+    assert (again.kind, expired.kind) == (NoticeKind.DAILY, NoticeKind.DAILY)
+    assert again.id_of("edge.test") != expired.id_of("edge.test")
+
+
+def test_two_nodes_of_one_edge_have_ids_of_their_own() -> None:
+    (notice,) = plan_problems(problem())
+    ids = {replace(notice, node=node).id_of("edge.test") for node in (None, "", "a", "b")}
+    assert len(ids) == 4
+
+
+def test_maintenance_that_runs_again_is_named_in_the_resolution() -> None:
+    told = plan(stalled(NOON - HOUR))[0].told
+    (over,) = plan(told=told, now=NOON + HOUR)
+    assert (over.resolved, over.resolved_problems) == ((), ("certificate maintenance has stopped",))
+
+
+def test_problems_that_were_told_survive_json() -> None:
+    told = plan_problems(problem())[0].told
     assert Told.from_json(json.loads(json.dumps(told.to_json()))) == told
