@@ -18,6 +18,7 @@ from certstore.model.settings.models import Settings
 from certstore.model.unloadable import Unloadable
 from certstore.monitoring.service_problems import current_service_problems
 from certstore.monitoring.worker_reports import SILENT_AFTER, read_report
+from certstore.people.audit_selection import AuditSelection
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +92,10 @@ def send_test_mail(actions: Actions, actor: Actor, to: list[str]) -> MailResult:
 
 
 def read_audit(
-    actions: Actions, actor: Actor, before: int | None, limit: int
+    actions: Actions, actor: Actor, before: int | None, limit: int, chosen: AuditSelection | None = None
 ) -> tuple[list[dict[str, Any]], int | None]:
     actions.check(actor, Action.AUDIT_VIEW)
-    return actions.access.audit.page(before, limit)
+    return actions.access.audit.page(before, limit, chosen)
 
 
 def export_audit(actions: Actions, actor: Actor) -> Iterator[bytes]:

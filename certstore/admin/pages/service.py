@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form
 from starlette.responses import Response, StreamingResponse
@@ -11,10 +12,11 @@ from certstore.admin.actions import people, service
 from certstore.admin.http.admission import PageRoute, needs
 from certstore.admin.http.problems import problem_of
 from certstore.admin.pages.rendering import FormVisit, PageVisit, Visit, see_other
-from certstore.admin.pages.words import sentence, split_list
+from certstore.admin.pages.words import read_day, sentence, split_list
 from certstore.control.protocol import RequestFailed
 from certstore.model.console.authorization import Action, Scope
 from certstore.model.console.people import InvalidPerson, Role
+from certstore.people.audit_selection import AuditSelection
 from certstore.people.users import UnknownUser
 
 router = APIRouter(route_class=PageRoute)
@@ -189,10 +191,28 @@ def _profile(visit: Visit, message: str = "", status: int = 200, secret: str = "
 
 @router.get("/audit")
 @needs(Action.AUDIT_VIEW)
-def show_audit(visit: PageVisit, before: str = "") -> Response:
+def show_audit(
+    visit: PageVisit,
+    before: str = "",
+    who: str = "",
+    action: str = "",
+    site: str = "",
+    since: str = "",
+    until: str = "",
+) -> Response:
     place = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
-    entries, earlier = service.read_audit(visit.actions, visit.actor, place, 100)
-    return visit.show("audit.html", entries=entries, earlier=earlier, is_first=place is None)
+    chosen = AuditSelection(who.strip()[:200], action[:100], site.strip()[:300], read_day(since), read_day(until))
+    entries, earlier = service.read_audit(visit.actions, visit.actor, place, 100, chosen)
+    fields = {"who": chosen.who, "action": chosen.action, "site": chosen.site}
+    fields |= {"since": str(chosen.since or ""), "until": str(chosen.until or "")}
+    filled = {name: value for name, value in fields.items() if value}
+
+    def address(older_than: int | None = None) -> str:
+        query = filled if older_than is None else {**filled, "before": str(older_than)}
+        return f"/audit?{urlencode(query)}" if query else "/audit"
+
+    facts = {"entries": entries, "earlier": earlier, "chosen": chosen, "address": address, "is_filtered": bool(filled)}
+    return visit.show("audit.html", is_first=place is None, **facts)
 
 
 @router.get("/audit/export")

@@ -372,3 +372,20 @@ def test_validity_bar_shows_what_is_left(anna: Client, ca: CertificateAuthority)
     assert found is not None
     left, passed, width = map(int, found.groups())
     assert left == width == 100 - passed
+
+
+def test_audit_log_is_filtered_in_plain_words(console: RunningConsole, anna: Client) -> None:
+    console.access.audit.note("user bert", "192.0.2.9", "cert.order", SITE, "done", "by bert")
+    console.access.audit.note("user carl", "192.0.2.8", "site.remove", OTHER, "denied", "by carl")
+    everything = anna.get("/audit").text
+    assert "Certificate ordered" in everything
+    assert "Not allowed" in everything
+    day = console.clock().date()
+    for query in ("who=carl", "action=site.remove", f"site={OTHER}", f"who=carl&since={day}&until={day}"):
+        page = anna.get(f"/audit?{query}").text
+        assert "by carl" in page, query
+        assert "by bert" not in page, query
+    assert "No entries match." in anna.get("/audit?who=carl&until=2001-01-01").text
+    assert "by bert" in anna.get("/audit?since=rubbish").text
+    for query, number in (("who=bert", 1), ("who=bert&since=2000-01-01&until=2000-01-02", 0)):
+        assert len(console.api().get(f"/api/v1/audit?{query}").json["entries"]) == number
