@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form
@@ -11,11 +11,12 @@ from starlette.responses import Response, StreamingResponse
 from certstore.admin.actions import people, service
 from certstore.admin.http.admission import PageRoute, needs
 from certstore.admin.http.problems import problem_of
+from certstore.admin.pages.qr import qr_code
 from certstore.admin.pages.rendering import FormVisit, PageVisit, Visit, see_other
 from certstore.admin.pages.words import read_day, sentence, split_list
 from certstore.control.protocol import RequestFailed
 from certstore.model.console.authorization import Action, Scope
-from certstore.model.console.people import InvalidPerson, Role
+from certstore.model.console.people import InvalidPerson, Role, end_of_day
 from certstore.people.audit_selection import AuditSelection
 from certstore.people.users import UnknownUser
 
@@ -106,10 +107,12 @@ def add_token(
     name: Annotated[str, Form(max_length=200)] = "",
     scope: Annotated[Scope, Form()] = Scope.READ,
     sites: Annotated[str, Form(max_length=20_000)] = "",
+    ends: Annotated[str, Form(max_length=20)] = "",
 ) -> Response:
     try:
         chosen = tuple(split_list(sites.lower())) or None
-        _, text = people.add_token(visit.actions, visit.actor, name, scope, chosen)
+        ends_at = end_of_day(ends) if ends else None
+        _, text = people.add_token(visit.actions, visit.actor, name, scope, chosen, ends_at)
     except (InvalidPerson, RequestFailed) as error:
         return _people(visit, problem_of(error).detail, 422)
     return _people(visit, token=text)
@@ -182,7 +185,14 @@ def _profile(visit: Visit, message: str = "", status: int = 200, secret: str = "
     user = visit.actions.access.users.get(visit.actor.name)
     secret, uri = ("", "") if user.totp_secret else people.offer_codes(visit.actions, visit.actor, secret)
     sessions = people.list_sessions(visit.actions, visit.actor)
-    facts = {"user": user, "secret": secret, "uri": uri, "sessions": sessions, "message": message}
+    facts = {
+        "user": user,
+        "secret": secret,
+        "uri": uri,
+        "qr": qr_code(uri) if uri else None,
+        "sessions": sessions,
+        "message": message,
+    }
     return visit.show("profile.html", status, **facts)
 
 
@@ -211,7 +221,13 @@ def show_audit(
         query = filled if older_than is None else {**filled, "before": str(older_than)}
         return f"/audit?{urlencode(query)}" if query else "/audit"
 
-    facts = {"entries": entries, "earlier": earlier, "chosen": chosen, "address": address, "is_filtered": bool(filled)}
+    facts: dict[str, Any] = {
+        "entries": entries,
+        "earlier": earlier,
+        "chosen": chosen,
+        "address": address,
+        "is_filtered": bool(filled),
+    }
     return visit.show("audit.html", is_first=place is None, **facts)
 
 

@@ -4,6 +4,7 @@ every kind. What needs a real browser is in test_browser.py."""
 import re
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -389,3 +390,24 @@ def test_audit_log_is_filtered_in_plain_words(console: RunningConsole, anna: Cli
     assert "by bert" in anna.get("/audit?since=rubbish").text
     for query, number in (("who=bert", 1), ("who=bert&since=2000-01-01&until=2000-01-02", 0)):
         assert len(console.api().get(f"/api/v1/audit?{query}").json["entries"]) == number
+
+
+def test_token_gets_a_last_day_and_shows_its_last_use(console: RunningConsole, anna: Client) -> None:
+    day = (console.clock() + timedelta(days=3)).date()
+    made = submit(anna, "/people/tokens", {"name": "panel", "scope": "read", "ends": str(day)})
+    token = re.search(r"cet_[0-9a-f]{12}_[\w-]{43}", made.text)
+    assert token is not None
+    program = console.client(token[0])
+    assert "Never" in made.text
+    assert program.get("/api/v1/me").status == 200
+    (facts,) = console.api().get("/api/v1/tokens").json[:1]
+    assert facts["name"] == "panel"
+    assert facts["used_at"] is not None
+    console.clock.forward(hours=24 * 4)
+    assert program.get("/api/v1/me").status == 401
+    assert "Ended" in console.signed_in("anna").get("/people").text
+    for odd in ("2001-01-01", "soon"):
+        assert (
+            submit(console.signed_in("anna"), "/people/tokens", {"name": "x", "scope": "read", "ends": odd}).status
+            == 422
+        )
