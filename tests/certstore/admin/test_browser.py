@@ -283,6 +283,21 @@ def test_page_fits_a_phone_and_a_tablet(browser: Browser, filled: RunningConsole
             assert wide == [], size
 
 
+def test_chart_says_how_many_certificates_expire(browser: Browser, filled: RunningConsole) -> None:
+    with browsing(browser, filled) as page:
+        page.goto(filled.address)
+        chart = page.locator(".timeline svg").bounding_box()
+        counts = page.locator(".timeline text.count")
+        assert chart is not None
+        assert counts.count() >= 2
+        for count in counts.all():
+            label = count.locator("xpath=..").get_attribute("aria-label") or ""
+            assert f": {count.text_content()} expire" in label
+            place = count.bounding_box()
+            assert place is not None
+            assert chart["y"] <= place["y"], "it is cut off"
+
+
 @dataclass
 class Inspector:
     """Checks a page as the camera takes it: in both themes, and as on a phone."""
