@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import metadata
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor
@@ -38,12 +39,13 @@ class WorkerFacts:
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """`accounts` is empty if orders could not start."""
+    """`accounts` is empty if orders could not start; `release` is this process's."""
 
     settings: Settings
     accounts: tuple[AccountFacts, ...]
     workers: tuple[WorkerFacts, ...]
     problems: tuple[Finding, ...] = ()
+    release: str = ""
 
 
 def show_service(actions: Actions, actor: Actor) -> ServiceFacts:
@@ -52,7 +54,15 @@ def show_service(actions: Actions, actor: Actor) -> ServiceFacts:
     upkeep = actions.context.upkeep()
     accounts = accounts_of(upkeep).accounts if upkeep is not None else ()
     workers, problems = list_workers(actions, actor), list_problems(actions, actor)
-    return ServiceFacts(actions.context.settings, accounts, workers, problems)
+    return ServiceFacts(actions.context.settings, accounts, workers, problems, _release())
+
+
+def _release() -> str:
+    """Empty in a tree that was never installed."""
+    try:
+        return metadata.version("mitmproxy-edge")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def list_problems(actions: Actions, actor: Actor) -> tuple[Finding, ...]:

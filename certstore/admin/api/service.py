@@ -33,6 +33,7 @@ def service_json(facts: ServiceFacts) -> dict[str, Any]:
     settings = facts.settings
     smtp = settings.notify.smtp
     return {
+        "release": facts.release,
         "listeners": [{"kind": each.kind.value, "listen": str(each.listen)} for each in settings.listeners],
         "acme": settings.acme.model_dump(mode="json", include=_SHOWN_OF_ACME),
         "notify": {

@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -411,3 +412,9 @@ def test_token_gets_a_last_day_and_shows_its_last_use(console: RunningConsole, a
             submit(console.signed_in("anna"), "/people/tokens", {"name": "x", "scope": "read", "ends": odd}).status
             == 422
         )
+
+
+def test_service_says_its_release(console: RunningConsole, anna: Client) -> None:
+    release = metadata.version("mitmproxy-edge")
+    assert f"This is release {release}." in anna.get("/service").text
+    assert console.api().get("/api/v1/service").json["release"] == release
