@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
 
@@ -32,7 +32,7 @@ class AuditSelection:
 
     def ends_before(self, entry: Mapping[str, Any]) -> bool:
         """Whether no older entry than this can match. A day's tolerance is for clocks that were set back."""
-        return self.since is not None and _day(entry) < self.since - timedelta(days=1)
+        return self.since is not None and _day(entry).toordinal() < self.since.toordinal() - 1
 
 
 def _day(entry: Mapping[str, Any]) -> date:

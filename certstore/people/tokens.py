@@ -11,7 +11,7 @@ import secrets
 import threading
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, datetime, timedelta
 from functools import partial
 
 from certstore.files.clock import Clock
@@ -58,6 +58,8 @@ class Tokens:
         now = self._clock()
         if ends_at is not None and (ends_at.tzinfo is None or ends_at <= now):
             raise InvalidPerson("the token would have ended already: choose an end in the future, with its time zone")
+        if ends_at is not None and ends_at.year >= MAXYEAR:  # in UTC it may have no date
+            raise InvalidPerson(f"the token would never end: choose an end before the year {MAXYEAR}, or none")
         key, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         token = Token(key, name, scope, sites, now, made_by, digest_of(secret), ends_at)
         with self._lock:

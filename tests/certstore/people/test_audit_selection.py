@@ -51,3 +51,5 @@ def test_search_ends_at_the_first_entry_that_is_surely_too_old() -> None:
     assert AuditSelection(since=date(2026, 3, 7)).ends_before(ENTRY)
     assert not AuditSelection(since=date(2026, 3, 6)).ends_before(ENTRY), "a clock may have been set back"
     assert not AuditSelection().ends_before(ENTRY)
+    assert not AuditSelection(since=date.min).ends_before(ENTRY)
+    assert AuditSelection(since=date.max).ends_before(ENTRY)

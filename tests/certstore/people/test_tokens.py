@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -68,6 +68,8 @@ def test_end_in_the_past_is_refused(tokens: Tokens, clock: Clock, end: timedelta
         add(tokens, clock() + end)
     with pytest.raises(InvalidPerson, match="time zone"):
         add(tokens, datetime(2999, 1, 1))  # noqa: DTZ001  what a careless program may send
+    with pytest.raises(InvalidPerson, match="never end"):
+        add(tokens, datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-12))))
     assert tokens.all() == []
 
 
