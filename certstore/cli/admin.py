@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ import typer
 
 from certstore.cli.asking import ask
 from certstore.cli.completion import OF_SITES, words
-from certstore.cli.context import AsJson, Config, argument, group, open_edge, repeated_option
+from certstore.cli.context import AsJson, Config, argument, group, open_edge, option, repeated_option
 from certstore.cli.failure import CommandFailed, Exit
 from certstore.cli.lazy import authorization, people, requests, results
 from certstore.cli.output import GOOD, Cell, print_json, print_lines, print_table
@@ -74,17 +75,19 @@ def remove_user(
     _show(ask(open_edge(config), requests.RemoveUserRequest(name), f"remove the user {name}"), as_json=as_json)
 
 
-@token.command("add", epilog="Example: certedge admin token add monitoring --scope read")
+@token.command("add", epilog="Example: certedge admin token add monitoring --scope read --ends 2027-12-31")
 def add_token(
     name: Annotated[str, argument("NAME", "What the token is for.")],
     scope: Annotated[str, _choice("--scope", _SCOPES, "What the token allows.", show_default=False)],
     site: Sites = None,
+    ends: Annotated[str, option("--ends", "DATE", "Its last day, in UTC; without it, it is valid until removed.")] = "",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Create a token for the API and print it. It can't be shown again."""
     attempted = f"add the token {name}"
-    request = requests.AddTokenRequest(name, _one_of(authorization.Scope, scope, attempted), tuple(site or ()))
+    kind, ends_at = _one_of(authorization.Scope, scope, attempted), _end_of(ends, attempted)
+    request = requests.AddTokenRequest(name, kind, tuple(site or ()), ends_at)
     result = ask(open_edge(config), request, attempted)
     if as_json:
         print_json(result.to_json())
@@ -101,10 +104,19 @@ def list_tokens(config: Config = None, as_json: AsJson = False) -> None:
         print_json(result.to_json())
         return
     rows = [
-        (each.key, each.name, each.scope, _sites(each.sites), each.made_by, f"{each.made_at:%Y-%m-%d}")
+        (
+            each.key,
+            each.name,
+            each.scope,
+            _sites(each.sites),
+            each.made_by,
+            f"{each.made_at:%Y-%m-%d}",
+            f"{each.used_at:%Y-%m-%d %H:%M}" if each.used_at else "never",
+            f"{each.ends_at:%Y-%m-%d %H:%M}" if each.ends_at else "never",
+        )
         for each in result.tokens
     ]
-    headers = ("key", "name", "scope", "sites", "made by", "made")
+    headers = ("key", "name", "scope", "sites", "made by", "made", "last used", "ends")
     print_table(headers, rows, gives_way=("made by", "made"), wraps=("sites",))
 
 
@@ -131,6 +143,13 @@ def _one_of[E: StrEnum](kind: type[E], word: str, attempted: str) -> E:
     except ValueError:
         found = f"{word!r:.40} is none of {', '.join(each.value for each in kind)}"
         raise CommandFailed(attempted, found, "", Exit.USAGE) from None
+
+
+def _end_of(day: str, attempted: str) -> datetime | None:
+    try:
+        return people.end_of_day(day) if day else None
+    except people.InvalidPerson as error:
+        raise CommandFailed(attempted, str(error), "", Exit.USAGE) from None
 
 
 def _sites(sites: Iterable[str] | None) -> str:

@@ -10,6 +10,7 @@ sessions     who is signed in
 tokens       API tokens for programs
 throttle     counts sign-ins by name and address
 audit        one entry for each action: who, what, from where, with which outcome
+audit_selection  which entries a reader asks for
 audit_files  the files of the audit log: append-only, kept for a time
 audit_quota  how many entries one actor fills in an hour
 """

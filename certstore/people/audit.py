@@ -22,11 +22,14 @@ from certstore.model.layout import Layout
 from certstore.model.text import shown
 from certstore.people.audit_files import AuditFiles
 from certstore.people.audit_quota import AuditQuota, Surplus
+from certstore.people.audit_selection import AuditSelection
 
 logger = logging.getLogger(__name__)
 
 KEPT_FOR = timedelta(days=90)
 _DETAIL_MOST = 400
+LOOKED_AT_MOST = 20_000
+"""Entries that one page looks at, however few of them are asked for: a fraction of a second."""
 
 
 class Audit:
@@ -77,18 +80,29 @@ class Audit:
         except OSError as error:
             logger.error("the audit log can't be written (%s): %s", error.strerror, json.dumps(entry))
 
-    def page(self, before: int | None, limit: int) -> tuple[list[dict[str, Any]], int | None]:
-        """The newest entries before this place in the log, newest first, and where the next page begins."""
+    def page(
+        self, before: int | None, limit: int, chosen: AuditSelection | None = None
+    ) -> tuple[list[dict[str, Any]], int | None]:
+        """The newest chosen entries before this place in the log, newest first, and where the next page begins.
+
+        A page may have fewer entries than `limit`, even none, and yet a next page: each looks at LOOKED_AT_MOST.
+        """
+        chosen = chosen or AuditSelection()
         entries: list[dict[str, Any]] = []
+        looked_at = 0
         last = before
         with contextlib.closing(self._files.lines_backwards(before)) as lines:
             for place, line in lines:
-                if len(entries) == limit:
+                if len(entries) == limit or looked_at == LOOKED_AT_MOST:
                     return entries, last
                 with contextlib.suppress(ValueError):
                     if isinstance(entry := json.loads(line), dict):
-                        entries.append(entry)
+                        if chosen.ends_before(entry):
+                            return entries, None
+                        if chosen.matches(entry):
+                            entries.append(entry)
                 last = place
+                looked_at += 1
         return entries, None
 
     def export(self) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from certstore.admin.actions.action import Actions, Actor
 from certstore.control.protocol import Fault, RequestFailed
@@ -203,12 +203,17 @@ def list_tokens(actions: Actions, actor: Actor) -> list[Token]:
 
 
 def add_token(
-    actions: Actions, actor: Actor, name: str, scope: Scope, sites: tuple[str, ...] | None
+    actions: Actions,
+    actor: Actor,
+    name: str,
+    scope: Scope,
+    sites: tuple[str, ...] | None,
+    ends_at: datetime | None = None,
 ) -> tuple[Token, str]:
     """The token and its text, which is shown once. Raises InvalidPerson."""
     with actions.audited(actor, Action.TOKEN_ADD, detail=name[:80]) as audited:
         _check_sites(actions, sites or ())
-        token, text = actions.access.tokens.add(name, scope, sites, actor.who)
+        token, text = actions.access.tokens.add(name, scope, sites, actor.who, ends_at)
         audited.detail = f"{token.name} ({token.key}), scope {scope.value}"
     return token, text
 

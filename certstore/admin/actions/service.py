@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import metadata
 from typing import Any
 
 from certstore.admin.actions.action import Actions, Actor
@@ -18,6 +19,7 @@ from certstore.model.settings.models import Settings
 from certstore.model.unloadable import Unloadable
 from certstore.monitoring.service_problems import current_service_problems
 from certstore.monitoring.worker_reports import SILENT_AFTER, read_report
+from certstore.people.audit_selection import AuditSelection
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +39,13 @@ class WorkerFacts:
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """`accounts` is empty if orders could not start."""
+    """`accounts` is empty if orders could not start; `release` is this process's."""
 
     settings: Settings
     accounts: tuple[AccountFacts, ...]
     workers: tuple[WorkerFacts, ...]
     problems: tuple[Finding, ...] = ()
+    release: str = ""
 
 
 def show_service(actions: Actions, actor: Actor) -> ServiceFacts:
@@ -51,7 +54,15 @@ def show_service(actions: Actions, actor: Actor) -> ServiceFacts:
     upkeep = actions.context.upkeep()
     accounts = accounts_of(upkeep).accounts if upkeep is not None else ()
     workers, problems = list_workers(actions, actor), list_problems(actions, actor)
-    return ServiceFacts(actions.context.settings, accounts, workers, problems)
+    return ServiceFacts(actions.context.settings, accounts, workers, problems, _release())
+
+
+def _release() -> str:
+    """Empty in a tree that was never installed."""
+    try:
+        return metadata.version("mitmproxy-edge")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def list_problems(actions: Actions, actor: Actor) -> tuple[Finding, ...]:
@@ -91,10 +102,10 @@ def send_test_mail(actions: Actions, actor: Actor, to: list[str]) -> MailResult:
 
 
 def read_audit(
-    actions: Actions, actor: Actor, before: int | None, limit: int
+    actions: Actions, actor: Actor, before: int | None, limit: int, chosen: AuditSelection | None = None
 ) -> tuple[list[dict[str, Any]], int | None]:
     actions.check(actor, Action.AUDIT_VIEW)
-    return actions.access.audit.page(before, limit)
+    return actions.access.audit.page(before, limit, chosen)
 
 
 def export_audit(actions: Actions, actor: Actor) -> Iterator[bytes]:

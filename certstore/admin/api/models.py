@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from certstore.control.commands.results import TokenFacts
 from certstore.model.console.authorization import Scope
@@ -202,6 +202,7 @@ class TokenRequest(Shape):
     name: str = Field(examples=["monitoring"])
     scope: Scope
     sites: list[str] | None = Field(None, description="Omit for all sites.")
+    ends_at: AwareDatetime | None = Field(None, description="Omit for a token that is valid until you remove it.")
 
 
 class MadeTokenShape(BaseModel):

@@ -60,7 +60,7 @@ def tokens(actions: ActionsDep, actor: ApiActor) -> list[TokenFacts]:
 @needs(Action.TOKEN_ADD)
 def add_token(actions: ActionsDep, actor: ApiActor, request: TokenRequest) -> MadeTokenShape:
     sites = None if request.sites is None else tuple(request.sites)
-    token, text = people.add_token(actions, actor, request.name, request.scope, sites)
+    token, text = people.add_token(actions, actor, request.name, request.scope, sites, request.ends_at)
     return MadeTokenShape(token=TokenFacts.of(token), secret=text)
 
 

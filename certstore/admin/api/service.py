@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -15,10 +16,9 @@ from certstore.admin.http.admission import ApiRoute, needs
 from certstore.admin.http.identity import ActionsDep, ApiActor
 from certstore.control.commands.results import AccountsResult
 from certstore.model.console.authorization import Action
+from certstore.people.audit_selection import AuditSelection
 
 router = APIRouter(tags=["service"], route_class=ApiRoute)
-
-_SHOWN_OF_ACME = {"directory", "second_directory", "agree_to_terms", "contact", "key_type", "profile"}
 
 _SHOWN_OF_ACME = {"directory", "second_directory", "agree_to_terms", "contact", "key_type", "profile"}
 
@@ -33,6 +33,7 @@ def service_json(facts: ServiceFacts) -> dict[str, Any]:
     settings = facts.settings
     smtp = settings.notify.smtp
     return {
+        "release": facts.release,
         "listeners": [{"kind": each.kind.value, "listen": str(each.listen)} for each in settings.listeners],
         "acme": settings.acme.model_dump(mode="json", include=_SHOWN_OF_ACME),
         "notify": {
@@ -74,8 +75,15 @@ def audit(
     actor: ApiActor,
     before: Annotated[int | None, Query(ge=0)] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    who: Annotated[str, Query(max_length=200, description="A part of the actor's name or address.")] = "",
+    action: Annotated[str, Query(max_length=100, description="The code of an action, such as `cert.order`.")] = "",
+    site: Annotated[str, Query(max_length=300, description="A part of a site's name.")] = "",
+    since: Annotated[date | None, Query(description="First day, in UTC.")] = None,
+    until: Annotated[date | None, Query(description="Last day, in UTC.")] = None,
 ) -> AuditPage:
-    entries, earlier = service.read_audit(actions, actor, before, limit)
+    """A page looks at 20,000 entries at most: with a filter it may have few entries, and yet a next page."""
+    chosen = AuditSelection(who, action, site, since, until)
+    entries, earlier = service.read_audit(actions, actor, before, limit, chosen)
     return AuditPage.model_validate({"entries": entries, "before": earlier})
 
 

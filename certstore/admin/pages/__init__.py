@@ -8,5 +8,6 @@ service            the service, users and tokens, the user's own account, audit 
 nodes              the nodes of the cluster
 rendering          templates, flash messages, the actor of a page or form
 words              how pages word facts
+qr                 the geometry of a QR code
 charts             the geometry of the validity bar and the timeline
 """

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from certstore.admin.actions import cluster
 from certstore.admin.http.admission import PageRoute, needs
 from certstore.admin.pages.rendering import PageVisit
-from certstore.model.cluster.health import NodeState
+from certstore.model.cluster.health import NodeState, sites_behind
 from certstore.model.cluster.standing import NodeFacts
 from certstore.model.console.authorization import Action
 
@@ -32,4 +32,4 @@ def show_nodes(visit: PageVisit) -> Response:
 def _state(node: NodeFacts) -> tuple[str, str]:
     """Icon and words."""
     kind, words = STATES.get(NodeState(node.state), ("warning", node.state))
-    return kind, f"{node.behind} sites behind" if node.state == NodeState.BEHIND else words
+    return kind, sites_behind(node.behind) if node.state == NodeState.BEHIND else words

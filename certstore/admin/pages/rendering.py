@@ -58,6 +58,8 @@ def _environment() -> Environment:
         "key_in_words": words.key_in_words,
         "sources": words.SOURCES,
         "doings": words.DOINGS,
+        "audited": words.AUDITED,
+        "audit_outcomes": words.AUDIT_OUTCOMES,
         "outcomes": words.OUTCOMES,
         "labels": LABELS,
         "Standing": SiteStatus,

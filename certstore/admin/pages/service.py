@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Form
 from starlette.responses import Response, StreamingResponse
@@ -10,11 +11,13 @@ from starlette.responses import Response, StreamingResponse
 from certstore.admin.actions import people, service
 from certstore.admin.http.admission import PageRoute, needs
 from certstore.admin.http.problems import problem_of
+from certstore.admin.pages.qr import qr_code
 from certstore.admin.pages.rendering import FormVisit, PageVisit, Visit, see_other
-from certstore.admin.pages.words import sentence, split_list
+from certstore.admin.pages.words import read_day, sentence, split_list
 from certstore.control.protocol import RequestFailed
 from certstore.model.console.authorization import Action, Scope
-from certstore.model.console.people import InvalidPerson, Role
+from certstore.model.console.people import InvalidPerson, Role, end_of_day
+from certstore.people.audit_selection import AuditSelection
 from certstore.people.users import UnknownUser
 
 router = APIRouter(route_class=PageRoute)
@@ -104,10 +107,12 @@ def add_token(
     name: Annotated[str, Form(max_length=200)] = "",
     scope: Annotated[Scope, Form()] = Scope.READ,
     sites: Annotated[str, Form(max_length=20_000)] = "",
+    ends: Annotated[str, Form(max_length=20)] = "",
 ) -> Response:
     try:
         chosen = tuple(split_list(sites.lower())) or None
-        _, text = people.add_token(visit.actions, visit.actor, name, scope, chosen)
+        ends_at = end_of_day(ends) if ends else None
+        _, text = people.add_token(visit.actions, visit.actor, name, scope, chosen, ends_at)
     except (InvalidPerson, RequestFailed) as error:
         return _people(visit, problem_of(error).detail, 422)
     return _people(visit, token=text)
@@ -180,7 +185,14 @@ def _profile(visit: Visit, message: str = "", status: int = 200, secret: str = "
     user = visit.actions.access.users.get(visit.actor.name)
     secret, uri = ("", "") if user.totp_secret else people.offer_codes(visit.actions, visit.actor, secret)
     sessions = people.list_sessions(visit.actions, visit.actor)
-    facts = {"user": user, "secret": secret, "uri": uri, "sessions": sessions, "message": message}
+    facts = {
+        "user": user,
+        "secret": secret,
+        "uri": uri,
+        "qr": qr_code(uri) if uri else None,
+        "sessions": sessions,
+        "message": message,
+    }
     return visit.show("profile.html", status, **facts)
 
 
@@ -189,10 +201,34 @@ def _profile(visit: Visit, message: str = "", status: int = 200, secret: str = "
 
 @router.get("/audit")
 @needs(Action.AUDIT_VIEW)
-def show_audit(visit: PageVisit, before: str = "") -> Response:
+def show_audit(
+    visit: PageVisit,
+    before: str = "",
+    who: str = "",
+    action: str = "",
+    site: str = "",
+    since: str = "",
+    until: str = "",
+) -> Response:
     place = int(before) if before.isascii() and before.isdigit() and len(before) < 16 else None
-    entries, earlier = service.read_audit(visit.actions, visit.actor, place, 100)
-    return visit.show("audit.html", entries=entries, earlier=earlier, is_first=place is None)
+    chosen = AuditSelection(who.strip()[:200], action[:100], site.strip()[:300], read_day(since), read_day(until))
+    entries, earlier = service.read_audit(visit.actions, visit.actor, place, 100, chosen)
+    fields = {"who": chosen.who, "action": chosen.action, "site": chosen.site}
+    fields |= {"since": str(chosen.since or ""), "until": str(chosen.until or "")}
+    filled = {name: value for name, value in fields.items() if value}
+
+    def address(older_than: int | None = None) -> str:
+        query = filled if older_than is None else {**filled, "before": str(older_than)}
+        return f"/audit?{urlencode(query)}" if query else "/audit"
+
+    facts: dict[str, Any] = {
+        "entries": entries,
+        "earlier": earlier,
+        "chosen": chosen,
+        "address": address,
+        "is_filtered": bool(filled),
+    }
+    return visit.show("audit.html", is_first=place is None, **facts)
 
 
 @router.get("/audit/export")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from certstore.model.notify.wording import MONTHS, distance
 from certstore.model.record import Outcome
@@ -21,6 +21,57 @@ DOINGS = {
     "import": "Import",
     "prune": "Old versions removed",
     "mend": "Repair at start",
+}
+AUDITED = {
+    "account.adopt": "CA account taken over",
+    "account.register": "CA account registered",
+    "account.rollover": "CA account got a new key",
+    "audit.view": "Audit log read",
+    "cert.activate": "Certificate version activated",
+    "cert.install": "Certificate installed",
+    "cert.order": "Certificate ordered",
+    "cert.preview": "Certificate files checked",
+    "cert.revoke": "Certificate revoked",
+    "cluster.init": "Cluster founded",
+    "cluster.invite": "Node invited",
+    "cluster.join": "Cluster joined",
+    "cluster.leave": "Cluster left",
+    "cluster.rebuild": "Cluster rebuilt",
+    "notify.test": "Test mail sent",
+    "profile.change": "Own account changed",
+    "profile.view": "Own account viewed",
+    "service.reload": "Service reloaded",
+    "service.view": "Service viewed",
+    "set_up": "Account set up",
+    "settings.apply": "edge.yaml applied",
+    "sign_in": "Signed in",
+    "sign_out": "Signed out",
+    "site.add": "Site added",
+    "site.adopt": "Settings of a site adopted",
+    "site.change": "Site changed",
+    "site.preflight": "Preflight check",
+    "site.remove": "Site removed",
+    "site.set_source": "Certificate source changed",
+    "site.verify": "Listeners checked",
+    "site.view": "Site viewed",
+    "sites.list": "Sites listed",
+    "token.add": "API token created",
+    "token.remove": "API token removed",
+    "tokens.view": "API tokens listed",
+    "user.add": "User added",
+    "user.change": "User changed",
+    "user.invite": "Set-up link created",
+    "user.remove": "User removed",
+    "users.view": "Users listed",
+}
+"""Codes of the audit log. One that is missing here, as of a newer release, is shown as it is."""
+AUDIT_OUTCOMES = {
+    "done": ("ok", "Done"),
+    "started": ("idle", "Started"),
+    "noted": ("idle", "No change"),
+    "refused": ("failing", "Refused"),
+    "failed": ("failing", "Failed"),
+    "denied": ("failing", "Not allowed"),
 }
 OUTCOMES = {
     Outcome.DONE: ("ok", "Done"),
@@ -41,6 +92,14 @@ def day(at: datetime | None) -> str:
 def minute(at: datetime | None) -> str:
     """`4 Dec 2026, 14:05 UTC`"""
     return "—" if at is None else f"{day(at)}, {at.astimezone(UTC):%H:%M} UTC"
+
+
+def read_day(text: str) -> date | None:
+    """A day from a form's field, or None: an unreadable one filters nothing."""
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError:
+        return None
 
 
 def from_now(at: datetime | None, now: datetime) -> str:

@@ -77,7 +77,7 @@ def list_tokens(people: People, request: requests.ListTokensRequest, tell: Tell)
 def add_token(people: People, request: requests.AddTokenRequest, tell: Tell) -> results.TokenResult:
     people.check_sites(request.sites)
     sites = request.sites or None
-    token, text = people.access.tokens.add(request.name, request.scope, sites, COMMAND)
+    token, text = people.access.tokens.add(request.name, request.scope, sites, COMMAND, request.ends_at)
     return results.TokenResult(token.key, token.name, request.scope, sites, text)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from types import get_original_bases
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, dataclass_transform, get_args
 
@@ -235,11 +236,12 @@ class RemoveUserRequest(CommandRequest[results.UserResult]):
 
 @command("admin.token.add")
 class AddTokenRequest(CommandRequest[results.TokenResult]):
-    """No `sites`: all."""
+    """No `sites`: all. No `ends_at`: valid until removed."""
 
     name: str
     scope: Scope
     sites: tuple[str, ...] = ()
+    ends_at: datetime | None = None
 
 
 @command("admin.token.list")

@@ -268,7 +268,7 @@ class UserResult(CommandResult):
 
 @dataclass(frozen=True, slots=True)
 class TokenFacts:
-    """`sites` None: all."""
+    """`sites` None: all. `ends_at` None: valid until removed. `used_at`: to about a minute; None: never used."""
 
     key: str
     name: str
@@ -276,11 +276,14 @@ class TokenFacts:
     sites: tuple[str, ...] | None
     made_at: datetime
     made_by: str
+    ends_at: datetime | None = None
+    used_at: datetime | None = None
 
     @classmethod
     def of(cls, token: Token) -> TokenFacts:
         made_at = token.made_at.replace(microsecond=0)
-        return cls(token.key, token.name, token.scope, token.sites, made_at, token.made_by)
+        used_at = token.used_at.replace(microsecond=0) if token.used_at is not None else None
+        return cls(token.key, token.name, token.scope, token.sites, made_at, token.made_by, token.ends_at, used_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,7 @@ def _standing(member: Member, live: Live | None, behind: int, is_odd: bool, now:
     state, problems = NodeState.IN_STEP, list[tuple[ClusterProblem | str, str]]()
     if behind:
         state = NodeState.BEHIND
-        problems.append((ClusterProblem.NODE_BEHIND, f"{name} is {behind} sites behind"))
+        problems.append((ClusterProblem.NODE_BEHIND, f"{name} is {sites_behind(behind)}"))
     elif is_odd:
         state = NodeState.DIFFERS
         message = f"{name} has seen all changes, and serves something else: certedge status on {name} says what"
@@ -162,6 +162,10 @@ def presence(there: str | None, mine: str, waited: timedelta) -> Presence:
     if there is None or there == mine:
         return Presence.TAKE
     return Presence.WAIT if waited <= 2 * LEASE else Presence.CLONED
+
+
+def sites_behind(number: int) -> str:
+    return f"{number} site{'s' if number != 1 else ''} behind"
 
 
 def _rough(skew: timedelta) -> str:

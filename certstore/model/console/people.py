@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -54,6 +54,14 @@ def check_password(password: str, name: str) -> None:
         raise InvalidPerson("this password is too easy to guess: it repeats characters or begins with the name")
 
 
+def end_of_day(text: str) -> datetime:
+    """The end of a day in UTC, written as 2027-03-31. Raises InvalidPerson."""
+    try:
+        return datetime.combine(date.fromisoformat(text[:20]), time(), UTC) + timedelta(days=1)
+    except (ValueError, OverflowError):
+        raise InvalidPerson("write the last day as YEAR-MONTH-DAY, such as 2027-03-31") from None
+
+
 def check_role(role: Role, sites: tuple[str, ...]) -> None:
     """Raises InvalidPerson."""
     if role is Role.DOMAIN and not sites:
@@ -93,7 +101,10 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """An API token. `digest` is the SHA-256 of its secret half; `sites` is None for all sites."""
+    """An API token. `digest` is the SHA-256 of its secret half; `sites` is None for all sites.
+
+    It is valid before `ends_at`, or until it is removed. `used_at` is when it was last used, to about a minute.
+    """
 
     key: str
     name: str
@@ -102,10 +113,15 @@ class Token:
     made_at: datetime
     made_by: str
     digest: str = field(repr=False)
+    ends_at: datetime | None = None
+    used_at: datetime | None = None
 
     @property
     def grant(self) -> Grant:
         return Grant(self.scope, None if self.sites is None else frozenset(self.sites), is_person=False)
+
+    def has_ended(self, now: datetime) -> bool:
+        return self.ends_at is not None and now >= self.ends_at
 
     def to_json(self) -> dict[str, Any]:
         """All but the key."""

@@ -11,6 +11,7 @@ from tests.certstore.admin.console import PASSWORD
 from tests.peers import require_peer
 
 WIDE: ViewportSize = {"width": 1280, "height": 860}
+TABLET: ViewportSize = {"width": 768, "height": 1024}
 PHONE: ViewportSize = {"width": 360, "height": 740}
 
 expect.set_options(timeout=60_000)  # its own 5 seconds are too few on a busy machine

@@ -21,7 +21,7 @@ from certstore.model.console.people import Role
 from certstore.model.layout import Layout
 from tests.certificates import CertificateAuthority, Issued
 from tests.certstore.acme.workshop import Responder
-from tests.certstore.admin.chromium import PHONE, WIDE, chromium, sign_in
+from tests.certstore.admin.chromium import PHONE, TABLET, WIDE, chromium, sign_in
 from tests.certstore.admin.clusters import SECTION, standing_of, write_standing
 from tests.certstore.admin.console import PASSWORD, RunningConsole, running_console
 from tests.certstore.admin.fifty import filled_console
@@ -265,12 +265,37 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningConsole]
         yield running
 
 
+TOO_WIDE = """[...document.querySelectorAll("main .card, main table, main form")]
+    .filter((each) => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).overflowX !== "auto")
+    .map((each) => `${each.tagName} ${each.className}: ${each.scrollWidth} in ${each.clientWidth}`)"""
+"""What is wider inside than outside, and can't be scrolled by itself."""
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_page_fits_a_phone(browser: Browser, filled: RunningConsole, name: str) -> None:
+def test_page_fits_a_phone_and_a_tablet(browser: Browser, filled: RunningConsole, name: str) -> None:
+    """Also in cards, which would hide what is too wide for them."""
     with browsing(browser, filled, viewport=PHONE) as page:
-        page.goto(filled.address + PAGES[name])
-        widest = page.evaluate("document.documentElement.scrollWidth")
-        assert widest <= 360, f"{widest} px"
+        for size in (PHONE, TABLET):
+            page.set_viewport_size(size)
+            page.goto(filled.address + PAGES[name])
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], size
+            wide = page.evaluate(TOO_WIDE)
+            assert wide == [], size
+
+
+def test_chart_says_how_many_certificates_expire(browser: Browser, filled: RunningConsole) -> None:
+    with browsing(browser, filled) as page:
+        page.goto(filled.address)
+        chart = page.locator(".timeline svg").bounding_box()
+        counts = page.locator(".timeline text.count")
+        assert chart is not None
+        assert counts.count() >= 2
+        for count in counts.all():
+            label = count.locator("xpath=..").get_attribute("aria-label") or ""
+            assert f": {count.text_content()} expire" in label
+            place = count.bounding_box()
+            assert place is not None
+            assert chart["y"] <= place["y"], "it is cut off"
 
 
 @dataclass

@@ -4,6 +4,8 @@ every kind. What needs a real browser is in test_browser.py."""
 import re
 import time
 from collections.abc import Iterator
+from datetime import timedelta
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -372,3 +374,47 @@ def test_validity_bar_shows_what_is_left(anna: Client, ca: CertificateAuthority)
     assert found is not None
     left, passed, width = map(int, found.groups())
     assert left == width == 100 - passed
+
+
+def test_audit_log_is_filtered_in_plain_words(console: RunningConsole, anna: Client) -> None:
+    console.access.audit.note("user bert", "192.0.2.9", "cert.order", SITE, "done", "by bert")
+    console.access.audit.note("user carl", "192.0.2.8", "site.remove", OTHER, "denied", "by carl")
+    everything = anna.get("/audit").text
+    assert "Certificate ordered" in everything
+    assert "Not allowed" in everything
+    day = console.clock().date()
+    for query in ("who=carl", "action=site.remove", f"site={OTHER}", f"who=carl&since={day}&until={day}"):
+        page = anna.get(f"/audit?{query}").text
+        assert "by carl" in page, query
+        assert "by bert" not in page, query
+    assert "No entries match." in anna.get("/audit?who=carl&until=2001-01-01").text
+    assert "by bert" in anna.get("/audit?since=rubbish").text
+    for query, number in (("who=bert", 1), ("who=bert&since=2000-01-01&until=2000-01-02", 0)):
+        assert len(console.api().get(f"/api/v1/audit?{query}").json["entries"]) == number
+
+
+def test_token_gets_a_last_day_and_shows_its_last_use(console: RunningConsole, anna: Client) -> None:
+    day = (console.clock() + timedelta(days=3)).date()
+    made = submit(anna, "/people/tokens", {"name": "panel", "scope": "read", "ends": str(day)})
+    token = re.search(r"cet_[0-9a-f]{12}_[\w-]{43}", made.text)
+    assert token is not None
+    program = console.client(token[0])
+    assert "Never" in made.text
+    assert program.get("/api/v1/me").status == 200
+    (facts,) = console.api().get("/api/v1/tokens").json[:1]
+    assert facts["name"] == "panel"
+    assert facts["used_at"] is not None
+    console.clock.forward(hours=24 * 4)
+    assert program.get("/api/v1/me").status == 401
+    assert "Ended" in console.signed_in("anna").get("/people").text
+    for odd in ("2001-01-01", "soon"):
+        assert (
+            submit(console.signed_in("anna"), "/people/tokens", {"name": "x", "scope": "read", "ends": odd}).status
+            == 422
+        )
+
+
+def test_service_says_its_release(console: RunningConsole, anna: Client) -> None:
+    release = metadata.version("mitmproxy-edge")
+    assert f"This is release {release}." in anna.get("/service").text
+    assert console.api().get("/api/v1/service").json["release"] == release

@@ -61,6 +61,18 @@ def test_token_is_printed_once_and_only_its_digest_kept(folder: Path) -> None:
     assert certedge(folder, "admin", "token", "add", "ci", "--scope", "all").code == 2
 
 
+def test_token_has_a_last_day(folder: Path) -> None:
+    add = ("admin", "token", "add", "ci", "--scope", "read", "--ends")
+    assert certedge(folder, *add, "2999-12-31", "--json").code == 0
+    for day, words in (("tomorrow", "YEAR-MONTH-DAY"), ("2001-01-01", "in the future")):
+        ran = certedge(folder, *add, day)
+        assert ran.code == 2
+        assert words in ran.err
+    (token,) = certedge(folder, "admin", "token", "list", "--json").json["tokens"]
+    assert token["ends_at"].startswith("3000-01-01T00:00:00")
+    assert "never" in certedge(folder, "admin", "token", "list").out
+
+
 @pytest.mark.parametrize(
     "words",
     [("token", "add", "ci", "--scope", "read"), ("user", "add", "bert", "--role", "domain", "--password-stdin")],

@@ -8,6 +8,7 @@ import pytest
 from certstore.model.layout import Layout
 from certstore.people.audit import Audit
 from certstore.people.audit_quota import REFUSED_MOST
+from certstore.people.audit_selection import AuditSelection
 from tests.certstore.renewal.scene import Clock
 
 NASTY = "a\x1b[2Jb\r\nFAKE entry\u202e" + "x" * 5000
@@ -49,3 +50,37 @@ def test_a_flood_is_summed_up_and_hides_nothing(audit: Audit, clock: Clock, capl
     assert sum("999 more like this one" in text for text in texts) == 1
     assert sum("too many entries" in text for text in texts) == 1
     assert [entry["action"] for entry in entries if entry["who"] == "user anna"] == ["sign_out", "site.remove"]
+
+
+def test_a_filtered_page_looks_at_a_bounded_part_and_the_next_goes_on(
+    audit: Audit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("certstore.people.audit.LOOKED_AT_MOST", 10)
+    for number in range(25):
+        audit.note("user anna", "::1", "site.change", f"s{number}.test", "done")
+    chosen, place, found, pages = AuditSelection(site="s0.test"), None, [], 0
+    while pages == 0 or place is not None:
+        entries, place = audit.page(place, 100, chosen)
+        found += entries
+        pages += 1
+    assert [each["site"] for each in found] == ["s0.test"]
+    assert pages == 3
+
+
+def test_pages_of_a_filter_leave_out_and_repeat_nothing(audit: Audit) -> None:
+    for number in range(30):
+        audit.note(f"user {'anna' if number % 2 else 'bert'}", "::1", "site.change", f"s{number}.test", "done")
+    first, place = audit.page(None, 10, AuditSelection(who="anna"))
+    second, _ = audit.page(place, 10, AuditSelection(who="anna"))
+    assert [each["site"] for each in first + second] == [f"s{number}.test" for number in range(29, 0, -2)]
+
+
+def test_days_are_both_included(audit: Audit, clock: Clock) -> None:
+    days = []
+    for number in range(4):
+        days.append(clock().date())
+        audit.note("user anna", "::1", "site.change", f"s{number}.test", "done")
+        clock.forward(hours=24)
+    entries, older = audit.page(None, 10, AuditSelection(since=days[1], until=days[2]))
+    assert [each["site"] for each in entries] == ["s2.test", "s1.test"]
+    assert older is None

@@ -1,6 +1,7 @@
 """The cluster's nodes in the console."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -68,3 +69,12 @@ def test_a_server_alone_has_no_such_page_in_its_menu(tmp_path: Path) -> None:
         anna = sign_in(alone)
         assert "/nodes" not in anna.get("/").text
         assert "This server runs alone" in anna.get("/nodes").text
+
+
+def test_one_site_is_one(console: RunningConsole) -> None:
+    standing = standing_of(console)
+    behind = replace(standing.nodes[1], behind=1)
+    write_standing(console, replace(standing, nodes=(standing.nodes[0], behind, *standing.nodes[2:])))
+    page = sign_in(console).get("/nodes").text
+    assert "1 site behind" in page
+    assert "1 sites" not in page

@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from certstore.admin.pages import words
+from certstore.control.commands.table import COMMANDS
+from certstore.model.console.authorization import Action
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,19 @@ from certstore.admin.pages import words
 )
 def test_messages_start_with_a_capital_letter_and_names_stay_as_they_are(message: str, shown: str) -> None:
     assert words.sentence(message) == shown
+
+
+def test_every_code_of_the_audit_log_has_words() -> None:
+    codes = {action.value for action in Action} | {each.action for each in COMMANDS.values() if each.action}
+    assert codes | {"sign_in", "sign_out", "set_up", "settings.apply"} <= words.AUDITED.keys()
+    assert len(set(words.AUDITED.values())) == len(words.AUDITED)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_day"), [("2026-03-05", True), ("", False), ("5 March", False), ("9" * 500, False)]
+)
+def test_days_of_a_form(text: str, is_day: bool) -> None:
+    assert (words.read_day(text) is not None) is is_day
 
 
 def test_lists_are_split_at_commas_and_white_space() -> None:

@@ -13,6 +13,7 @@ from certstore.model.cluster.health import (
     node_standings,
     presence,
     problem_of,
+    sites_behind,
     summary,
 )
 from certstore.model.cluster.paths import ClusterPaths
@@ -160,3 +161,8 @@ def test_every_refusal_has_a_name_for_people(why: Refusal) -> None:
 def test_a_cloned_machine_is_told_from_an_earlier_start(there: str | None, waited: int, expected: Presence) -> None:
     assert timedelta(seconds=20) == 2 * LEASE
     assert presence(there, "mine", timedelta(seconds=waited)) is expected
+
+
+def test_one_site_is_one() -> None:
+    assert sites_behind(1) == "1 site behind"
+    assert sites_behind(14) == "14 sites behind"
