@@ -95,11 +95,8 @@ class Clustering:
         self._session = session
         self._writer = writer
         self._replica = replica
-        self._paths = paths
-        self._node = node
-        self._is_partial = is_partial
-        self._clock = clock
-        self._written_every = written_every
+        self._paths, self._node = paths, node
+        self._is_partial, self._clock, self._written_every = is_partial, clock, written_every
         self.known_members = KnownMembers(writer.layout, paths)
         self._nodes = Nodes(sealer, paths, self.known_members)
         self._files = NamedFiles(writer) if serves_web else None

@@ -34,7 +34,8 @@ class ServiceState(Kept):
 
     `settings` is the digest of those that run, since `applied_at`. `started` is when the system started the process, in
     units of the system. `problems` names listeners that serve only a part. `tls` is the library that does the TLS of
-    the listeners; `tls_problem` says why it is not the usual one, where it should be.
+    the listeners; `tls_problem` says why it is not the usual one, where it should be. `installation` is the program
+    that runs, as `service_report.installation` names it; a release that can't replace itself leaves it empty.
     """
 
     pid: int
@@ -49,6 +50,7 @@ class ServiceState(Kept):
     problems: tuple[str, ...] = ()
     tls: str = ""
     tls_problem: str = ""
+    installation: str = ""
 
 
 def digest_of(settings: Settings, release: str) -> str:

@@ -121,7 +121,10 @@ def _systemd_of(started: subprocess.Popen[bytes], console: Path) -> int:
 
     def has_booted() -> bool:
         assert started.poll() is None, f"systemd-nspawn ended: {console.read_text()}"
-        found[:] = [child.pid for child in psutil.Process(started.pid).children() if child.name() == "systemd"]
+        try:
+            found[:] = [child.pid for child in psutil.Process(started.pid).children() if child.name() == "systemd"]
+        except psutil.NoSuchProcess:  # one of nspawn's helpers, which has ended meanwhile
+            return False
         return bool(found) and Path(f"/proc/{found[0]}/root/run/systemd/private").exists()
 
     wait_for(has_booted, "systemd to boot")

@@ -36,10 +36,15 @@ def live(ring: KeyRing, applied: int, *, path: str | None = None) -> Item:
 
 
 @pytest.fixture
-def known(tmp_path: Path) -> KnownMembers:
+def layout(tmp_path: Path) -> Layout:
     layout = Layout(tmp_path)
     layout.state.mkdir()
     layout.temporary.mkdir()
+    return layout
+
+
+@pytest.fixture
+def known(layout: Layout) -> KnownMembers:
     return KnownMembers(layout, PATHS)
 
 
@@ -155,7 +160,7 @@ def test_the_caretaker_is_known(nodes: Nodes) -> None:
     ],
     ids=["another node's", "in another form", "its own", "of one that has left", "of a listener", "of nobody"],
 )
-def test_an_address_leads_to_the_node_that_has_it(address: str, node: str) -> None:
+def test_an_address_leads_to_the_node_that_has_it(address: str, node: str, layout: Layout) -> None:
     ring = KeyRing.draw("edge-a")
     paths, sealer = ClusterPaths(ring.cluster), KeyRingSealer(ring)
     now = datetime.now(UTC)
@@ -165,7 +170,7 @@ def test_an_address_leads_to_the_node_that_has_it(address: str, node: str) -> No
         path = paths.member(name)
         return Item(path, sealer.seal(path, 1, RecordClass.SITES, member.encode()), 1, 1)
 
-    nodes = Nodes(sealer, paths)
+    nodes = Nodes(sealer, paths, KnownMembers(layout, paths))
     on_4, on_any = NodeListener("http", "192.0.2.4", 80), NodeListener("https", "0.0.0.0", 443)
     nodes.read(
         [
