@@ -37,6 +37,8 @@ AUDITED = {
     "cluster.join": "Cluster joined",
     "cluster.leave": "Cluster left",
     "cluster.rebuild": "Cluster rebuilt",
+    "cluster.remove": "Node taken out",
+    "cluster.rotate_key": "Cluster's key changed",
     "notify.test": "Test mail sent",
     "profile.change": "Own account changed",
     "profile.view": "Own account viewed",
