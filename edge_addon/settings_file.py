@@ -18,14 +18,17 @@ class BadSettings(Exception):
 
 def load_settings(config: Path) -> Settings:
     """Raises BadSettings."""
+    return settings_in(read_settings(config), config)
+
+
+def read_settings(config: Path) -> str:
+    """The text of the file. Raises BadSettings."""
     try:
         with config.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise BadSettings(f"can't read the settings {config}: the file has more than {MAX_BYTES} bytes")
-        return parse_settings(written_text(content), str(config))
-    except SettingsError as error:
-        raise BadSettings(str(error)) from error
+        return written_text(content)
     except FileNotFoundError as error:
         remedy = "name the file with --config, or create one with: certedge init --host YOUR.HOST.NAME"
         raise BadSettings(f"can't read the settings {config}: there is no such file; {remedy}") from error
@@ -33,3 +36,11 @@ def load_settings(config: Path) -> Settings:
         raise BadSettings(f"can't read the settings {config}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise BadSettings(f"can't read the settings {config}: byte {error.start} is not UTF-8") from error
+
+
+def settings_in(text: str, config: Path) -> Settings:
+    """The settings in this text, which is or was that of the file `config`. Raises BadSettings."""
+    try:
+        return parse_settings(text, str(config))
+    except SettingsError as error:
+        raise BadSettings(str(error)) from error

@@ -129,6 +129,7 @@ class RunningEdge:
         self.config = folder / "edge.yaml"
         self.store = folder / "store"
         self.log = folder / "edge.log"
+        self.program = [sys.executable, "-m", "edge_addon.cli"]
         self._listeners = tuple(listeners)
         self._notified: list[str] = []
         # A separate short path: a Unix socket's address holds 107 bytes, and pytest's paths are long.
@@ -214,7 +215,7 @@ class RunningEdge:
         """Start the child with these sockets; for `running_edge`."""
         descriptors = [str(each.fileno()) for each in sockets]
         wrapper = [sys.executable, "-I", "-S", "-c", _HAND_OVER, str(len(descriptors)), *descriptors]
-        program = [sys.executable, "-m", "edge_addon.cli", "run", "--config", str(self.config)]
+        program = [*self.program, "run", "--config", str(self.config)]
         notify = {"NOTIFY_SOCKET": str(self._notify_folder / "socket")}
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -256,6 +257,7 @@ def running_edge(
     environment: Mapping[str, str] | None = None,
     sockets: Sequence[socket.socket] = (),
     wait: bool = True,
+    program: Sequence[str] = (),
 ) -> Iterator[RunningEdge]:
     """Write `edge.yaml` and the store into `folder`, start `certedge run` on them, wait until it is ready.
 
@@ -263,7 +265,7 @@ def running_edge(
     choice, one with `listen: HOST` (no port) gets that host; one with a port is bound by the service. The
     store is `folder/store`, one worker unless set. `main` is written with the host `edge.test` where `sites` does not
     name it. Certificates in `sites` are activated before the service starts; later drops are processed by the service.
-    `sockets` are passed on too, and still belong to the caller.
+    `sockets` are passed on too, and still belong to the caller. `program` is another certedge than that of the tests.
     """
     listeners = [dict(listener) for listener in settings.get("listeners", ())]
     with contextlib.ExitStack() as stack:
@@ -277,6 +279,7 @@ def running_edge(
             listener["listen"] = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             bound_here.append(bound)
         edge = RunningEdge(folder, [(each["kind"], int(each["listen"].rpartition(":")[2])) for each in listeners])
+        edge.program = list(program) or edge.program
         stack.callback(edge.close)
         for site, given in {"main": Site(), **(sites or {})}.items():
             write_site(edge.store, site, given)

@@ -28,12 +28,17 @@ _KEPT = "the service continues with the settings that it has"
 
 def reload(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the verdict.")] = TIMEOUT_SECONDS,
+    upgrade: Annotated[
+        bool,
+        typer.Option("--upgrade", help="Also where the same release is installed: have its program take over anew."),
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply a changed edge.yaml to the running service, and wait until every process serves with it.
 
-    The command fails if the service refuses the settings; it then continues with the previous ones.
+    If another release is installed than the one that runs, it takes over, without a lost connection. The command fails
+    if the service refuses the settings or the release; it then continues with the previous ones.
     """
     try:
         edge = open_edge(config)
@@ -42,8 +47,12 @@ def reload(
         raise
     attempted = f"apply the settings {edge.config}"
     before = _running(edge, attempted)
+    is_upgrade = upgrade or _is_outdated(before)
+    if is_upgrade and not before.installation:
+        found = f"the release that runs (pid {before.pid}) can't be replaced while it serves"
+        raise CommandFailed(attempted, found, "restart the service: systemctl restart certedge")
     try:
-        os.kill(before.pid, signal.SIGHUP)
+        os.kill(before.pid, signal.SIGUSR2 if is_upgrade else signal.SIGHUP)
     except PermissionError:
         found = f"the service (pid {before.pid}) runs as another user"
         raise CommandFailed(attempted, found, "run the command as root, or as the user that runs the service") from None
@@ -53,6 +62,11 @@ def reload(
     if after.verdict is service_state.Verdict.SERVING:
         _note(edge)
     _show(after, attempted, as_json=as_json)
+
+
+def _is_outdated(state: ServiceState) -> bool:
+    """Whether another program runs than the one that this command belongs to."""
+    return bool(state.installation) and state.installation != service_report.installation()
 
 
 def _running(edge: Edge, attempted: str) -> ServiceState:
@@ -107,7 +121,7 @@ def _show(state: ServiceState, attempted: str, *, as_json: bool) -> None:
     is_serving = state.verdict is service_state.Verdict.SERVING
     if as_json:
         facts = {"verdict": state.verdict.value, "message": state.message, "problems": list(state.problems)}
-        print_json({"pid": state.pid, **facts})
+        print_json({"pid": state.pid, "installation": state.installation, **facts})
     elif is_serving:
         print_lines(Cell(state.message, GOOD), *(Cell(f"problem: {each}", WARNING) for each in state.problems))
     if state.verdict is service_state.Verdict.REFUSED:

@@ -39,6 +39,7 @@ class Service:
         settings = "broken" if self.fault is not None else "changed" if self.has_changed else "applied"
         return {
             "pid": state.pid if state is not None else None,
+            "installation": state.installation if state is not None else None,
             "config": state.config if state is not None else None,
             "applied_at": state.applied_at.isoformat() if state is not None else None,
             "settings": settings if state is not None or self.fault is not None else None,
@@ -55,6 +56,10 @@ class Service:
         elif self.has_changed and self.state is not None:
             since = f"after the service read it at {utc(self.state.applied_at)}"
             lines.append(Cell(f"{self.state.config} was changed {since}: {APPLY}", WARNING))
+        if self.state is not None and self.state.installation not in {"", service_report.installation()}:
+            lines.append(
+                Cell(f"the service runs {self.state.installation}; another release is installed: {APPLY}", WARNING)
+            )
         return lines + [Cell(f"service: {each.message}", BAD) for each in self.problems]
 
 

@@ -33,7 +33,8 @@ class ServiceState(Kept):
     and then asks for a reload gets the verdict once `ended` is greater.
 
     `settings` is the digest of those that run, since `applied_at`. `started` is when the system started the process, in
-    units of the system. `problems` names listeners that serve only a part.
+    units of the system. `problems` names listeners that serve only a part. `installation` is the program that runs, as
+    `service_report.installation` names it; a release that can't replace itself leaves it empty.
     """
 
     pid: int
@@ -46,6 +47,7 @@ class ServiceState(Kept):
     verdict: Verdict
     message: str
     problems: tuple[str, ...] = ()
+    installation: str = ""
 
 
 def digest_of(settings: Settings, release: str) -> str:

@@ -6,6 +6,7 @@ The supervisor writes it with `write_report`; every other process reads it. It o
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -49,5 +50,17 @@ def start_of(pid: int) -> str:
     return "" if state in {"Z", "X"} else others[18]
 
 
+@cache
+def release() -> str:
+    """That of this process: the files of another may lie in its place by now."""
+    return version("mitmproxy-edge")
+
+
+@cache
+def installation() -> str:
+    """The release of this process and the folder that it runs from, which tell it from one that was installed later."""
+    return f"{release()} in {Path(__file__).resolve().parents[2]}"
+
+
 def settings_digest(settings: Settings) -> str:
-    return digest_of(settings, version("mitmproxy-edge"))
+    return digest_of(settings, release())

@@ -11,13 +11,24 @@ import logging
 import math
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+from certstore.model.json_facts import Kept
 from certstore.model.settings.addresses import HostPort
 from certstore.model.settings.models import ListenerSettings
 from edge_addon.listeners.sockets import OpenSocket, open_sockets, socket_facts
 from edge_addon.transport.tcp import enable_keepalive
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldSocket(Kept):
+    """An open socket, for the program that takes this process over. `configured` as for `OpenSocket`."""
+
+    fd: int
+    configured: tuple[str, int] | None
+    is_inherited: bool
 
 
 class ListeningSockets:
@@ -64,6 +75,25 @@ class ListeningSockets:
         self.listening, self.seconds, self.problems = opened.sockets, opened.seconds, opened.problems
         for problem in self.problems:
             log.error("%s", problem)
+
+    def held(self) -> tuple[HeldSocket, ...]:
+        """Every socket that is open."""
+        return tuple(
+            HeldSocket(each.fileno(), self._configured.get(each), each in self._inherited)
+            for each in (*self._used(), *self._spares)
+        )
+
+    @classmethod
+    def taken_over(cls, held: Sequence[HeldSocket]) -> ListeningSockets:
+        """Sockets that this process has open, and that workers of generation 0 may accept on; adopt them next."""
+        opened = [(socket.socket(fileno=each.fd), each) for each in held]
+        sockets = cls([each for each, facts in opened if facts.is_inherited])
+        for each, facts in opened:
+            sockets._spares.setdefault(each, 0)
+            if facts.configured is not None:
+                sockets._configured[each] = HostPort(*facts.configured)
+        sockets._has_adopted = True
+        return sockets
 
     def close_unused(self, oldest_listening: float) -> None:
         """Close the spares that no worker accepts on. `oldest_listening`: the oldest generation that still accepts."""

@@ -6,6 +6,7 @@ Knows no protocol: a worker only runs the addon.
     default_addons   keeps mitmproxy's own out
     drain            ends a worker without cutting off what is under way
     fleet            pure: which processes there should be, and what to do next
+    handover         what a supervisor leaves to the release that takes its process over
     forking          forks children, and the pipes between them and the supervisor
     logs             one line per event on stderr
     metrics_file     a worker's numbers, written for the control process
@@ -13,5 +14,6 @@ Knows no protocol: a worker only runs the addon.
     resource_limits  open files and core dumps
     supervisor       binds the sockets, starts the processes, keeps them alive
     systemd          socket activation and notifications
+    upgrade          the installed release shows that it starts, and takes over
     worker           one process of the data plane
 """

@@ -122,6 +122,11 @@ class Fleet:
         """A process was started for the slot, of the newest generation."""
         self.children[pid] = Child(pid, slot, self.generation, now, now + START_SECONDS)
 
+    def adopt(self, child: Child) -> None:
+        """A process that runs already, of the release before: it is older than all that start now."""
+        child.generation = 0
+        self.children[child.pid] = child
+
     def failed_to_start(self, slot: Slot, now: float) -> None:
         """The system refused to create a process."""
         self._note_failure(slot, 0.0, now)

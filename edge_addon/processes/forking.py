@@ -42,8 +42,9 @@ class ForkedChild:
 class Lifeline:
     """The pipe that ties children to the process that created it."""
 
-    def __init__(self) -> None:
-        self.read_fd, self.write_fd = os.pipe()
+    def __init__(self, ends: tuple[int, int] | None = None) -> None:
+        """`ends` are those of the pipe that running children hold already, to read from and to write to."""
+        self.read_fd, self.write_fd = os.pipe() if ends is None else ends
 
     def close(self) -> None:
         os.close(self.read_fd)
@@ -88,7 +89,7 @@ def _run_child(
     code = 1
     try:
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR2):
             signal.signal(number, signal.SIG_DFL)
         # SIGUSR1 asks to reopen logs: a child that starts has none open yet, and must not be killed by it.
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)

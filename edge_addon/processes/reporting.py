@@ -15,7 +15,7 @@ from pathlib import Path
 from certstore.model.layout import Layout
 from certstore.model.service_state import ServiceState, Verdict
 from certstore.model.settings.models import Settings
-from certstore.monitoring.service_report import settings_digest, start_of, write_report
+from certstore.monitoring.service_report import installation, settings_digest, start_of, write_report
 
 log = logging.getLogger(__name__)
 
@@ -23,20 +23,31 @@ log = logging.getLogger(__name__)
 class Reporting:
     """The report of this process, from its start to `close`."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, begun: int = 0) -> None:
+        """`begun` is what the release before had begun, if this process continues its work."""
         self._config = config.absolute()
+        self._installation = installation()
         self._layout: Layout | None = None
         self._digest = ""
         self._applied_at = datetime.now(UTC)
-        self._begun = 0
-        self._ended = 0
+        self._begun = begun
+        self._ended = max(0, begun - 1)
         self._verdict = Verdict.PENDING
         self._message = ""
         self._problems: tuple[str, ...] = ()
         self._is_logged = False
 
+    @property
+    def installation(self) -> str:
+        """The program that runs."""
+        return self._installation
+
+    @property
+    def begun(self) -> int:
+        return self._begun
+
     def begin(self) -> None:
-        """A start or reload begins; to be called before edge.yaml is read."""
+        """A start, reload or upgrade begins; to be called before edge.yaml is read."""
         self._begun += 1
         self._write()
 
@@ -66,7 +77,7 @@ class Reporting:
             return
         state = ServiceState(
             os.getpid(), start_of(os.getpid()), str(self._config), self._digest, self._applied_at,
-            self._begun, self._ended, self._verdict, self._message, self._problems,
+            self._begun, self._ended, self._verdict, self._message, self._problems, self._installation,
         )  # fmt: skip
         try:
             write_report(self._layout, state)

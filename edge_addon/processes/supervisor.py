@@ -14,7 +14,7 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,11 +25,12 @@ from edge_addon.addon.edge import Inherited
 from edge_addon.listeners.listening import ListeningSockets
 from edge_addon.listeners.sockets import CannotListen
 from edge_addon.plane.connection_counts import ConnectionCounts, Tally
-from edge_addon.processes import control_process, forking, logs, resource_limits, worker
+from edge_addon.processes import control_process, forking, handover, logs, resource_limits, upgrade, worker
 from edge_addon.processes.fleet import Child, Fleet, Order, Role, Slot, Start, Stop
+from edge_addon.processes.handover import Handover, HeldChild
 from edge_addon.processes.reporting import Reporting
 from edge_addon.processes.systemd import Notifier, take_sockets, watchdog_seconds
-from edge_addon.settings_file import BadSettings, load_settings
+from edge_addon.settings_file import BadSettings, read_settings, settings_in
 from edge_addon.transport.tls_contexts import ContextCache
 
 log = logging.getLogger(__name__)
@@ -42,25 +43,52 @@ SIGNALS = {
 }
 """The signal of each order; `worker` and `control_process` handle them."""
 
-HANDLED = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+HANDLED = (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def run(config: Path) -> int:
     """Run the service until it is stopped. Exit code: 0 stopped, 1 can't listen, 2 invalid settings."""
     logs.configure("supervisor")
+    if handover.TRY in os.environ:
+        return upgrade.perform_trial(config)
+    given = handover.take(os.environ, handover.TAKE_OVER)
+    if given is not None:
+        return _take_over(config, given)
     try:
-        settings = load_settings(config)
+        text = read_settings(config)
+        settings = settings_in(text, config)
     except BadSettings as error:
         logs.print_error(str(error))
         return 2
-    resource_limits.raise_limits(settings.limits.connections)
     sockets = ListeningSockets(take_sockets(os.environ))
     try:
         sockets.adopt(settings.listeners)
     except CannotListen as error:
         logs.print_error(str(error))
         return 1
-    supervisor = Supervisor(config, settings, sockets, Notifier(os.environ))
+    return _run(Supervisor(config, settings, text, sockets))
+
+
+def _take_over(config: Path, given: Handover) -> int:
+    """Continue the work of the release before in its process, with its sockets and children."""
+    try:
+        sockets = ListeningSockets.taken_over(given.sockets)
+        running, refused = settings_in(given.settings, config), given.failure
+        try:
+            settings, text = upgrade.applicable(config, sockets, running)
+        except (BadSettings, CannotListen) as error:
+            # The file has changed since the trial, or the release before could not use it either.
+            refused = refused or str(error)
+            settings, text = running, given.settings
+            sockets.adopt(settings.listeners)
+        supervisor = Supervisor(config, settings, text, sockets, given, refused)
+    except Exception as error:
+        upgrade.go_back(given, error)
+        raise
+    return _run(supervisor)
+
+
+def _run(supervisor: Supervisor) -> int:
     with supervisor.signals_handled():
         supervisor.run()
     return 0
@@ -69,27 +97,51 @@ def run(config: Path) -> int:
 class Supervisor:
     """The parent of all processes. Nothing needs it to serve; it restarts what fails."""
 
-    def __init__(self, config: Path, settings: Settings, sockets: ListeningSockets, notifier: Notifier) -> None:
+    def __init__(
+        self,
+        config: Path,
+        settings: Settings,
+        text: str,
+        sockets: ListeningSockets,
+        given: Handover | None = None,
+        refused: str = "",
+    ) -> None:
+        """`text` is that of the settings. `given` is what the release before left to this process, and `refused` what
+        prevented it from doing as it was asked.
+        """
+        resource_limits.raise_limits(settings.limits.connections)
         self._config = config
         self._settings = settings
+        self._text = text
         self._sockets = sockets
-        self._notifier = notifier
-        self._reporting = Reporting(config)
+        self._notifier = Notifier(os.environ)
+        self._given = given
+        self._reporting = Reporting(config, given.begun if given is not None else 0)
         self._selector = selectors.DefaultSelector()
-        self._lifeline = forking.Lifeline()
+        self._lifeline = forking.Lifeline(given.lifeline if given is not None else None)
         # The last snapshot is served immediately, while control compares it with the disk.
         self._fleet = Fleet(self._worker_count(), settings.limits.drain_seconds, is_store_ready=self._has_journal())
         self._watchdog = watchdog_seconds(os.environ, os.getpid())
         self._is_announced = False
         self._is_to_note = False
         """Whether the next control process is to put a reload into the audit log."""
-        self._is_refused = False
-        """Whether edge.yaml could not be used at the last reload."""
+        self._refused = refused
+        """Why the last reload or upgrade changed nothing."""
+        self._trial: upgrade.Trial | None = None
+        """Of the release that is to take over."""
+        self._is_tried = False
+        """Whether that release can take over, which happens next."""
         self._contexts = self._make_contexts()
         self._connection_counts = ConnectionCounts()
         self._tallies: dict[int, Tally] = {}
         """By the pid of each running child; that of control stays at zero."""
+        self._statuses: dict[int, int] = {}
+        """The descriptors of the status pipes that are open, by the child's pid."""
         self._wakeup_reader, self._wakeup_writer = socket.socketpair()
+        for each in given.children if given is not None else ():
+            self._fleet.adopt(each.child())
+            if each.status_fd is not None:
+                self._watch_status(each.pid, each.status_fd)
 
     @contextmanager
     def signals_handled(self) -> Iterator[None]:
@@ -99,6 +151,8 @@ class Supervisor:
         self._selector.register(self._wakeup_reader, selectors.EVENT_READ, self._on_signals)
         before = {number: signal.signal(number, lambda *_: None) for number in HANDLED}
         wakeup = signal.set_wakeup_fd(self._wakeup_writer.fileno(), warn_on_full_buffer=False)
+        # The release before has blocked them while it handed over.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
         try:
             yield
         finally:
@@ -110,9 +164,15 @@ class Supervisor:
 
     def run(self) -> None:
         """Run until every process has ended after a stop."""
-        log.info("starting %s", self._describe())
-        self._reporting.begin()
+        if self._given is None:
+            log.info("starting %s", self._describe())
+            self._reporting.begin()
+        else:
+            log.info("%s takes over from %s", self._reporting.installation, self._given.installation)
+            self._is_to_note = self._text != self._given.settings
         self._reporting.applied(self._settings, self._sockets.problems)
+        if self._refused:
+            self._refuse(self._refused)
         # Children share the memory of everything imported so far, as long as the collector does not touch it.
         gc.collect()
         gc.freeze()
@@ -123,6 +183,8 @@ class Supervisor:
             if self._fleet.has_ended:
                 break
             self._wait()
+            if self._is_tried:
+                self._hand_over()
         self._reporting.close()
         log.info("stopped")
 
@@ -163,7 +225,7 @@ class Supervisor:
         if applied:
             self._is_to_note = False
         self._fleet.started(slot, child.pid, time.monotonic())
-        self._selector.register(child.status_fd, selectors.EVENT_READ, self._on_status(child))
+        self._watch_status(child.pid, child.status_fd)
 
     def _signal(self, action: Stop) -> None:
         if action.order is Order.KILL:
@@ -187,6 +249,8 @@ class Supervisor:
 
     def _wait(self) -> None:
         due = self._fleet.next_deadline()
+        if self._trial is not None:
+            due = min(self._trial.deadline, due or self._trial.deadline)
         timeouts = [] if due is None else [max(0.0, due - time.monotonic())]
         if self._watchdog is not None:
             timeouts.append(self._watchdog)
@@ -194,17 +258,21 @@ class Supervisor:
             key.data()
         if self._watchdog is not None:
             self._notifier.notify("WATCHDOG=1")
+        if self._trial is not None and self._trial.deadline <= time.monotonic():
+            self._trial.kill()
 
-    def _on_status(self, child: forking.ForkedChild) -> Callable[[], None]:
+    def _watch_status(self, pid: int, status_fd: int) -> None:
         def read_status() -> None:
-            if os.read(child.status_fd, 1):
-                self._fleet.ready(child.pid)
+            if os.read(status_fd, 1):
+                self._fleet.ready(pid)
                 return
-            self._selector.unregister(child.status_fd)
-            os.close(child.status_fd)
-            self._fleet.closed_sockets(child.pid)
+            self._selector.unregister(status_fd)
+            os.close(status_fd)
+            del self._statuses[pid]
+            self._fleet.closed_sockets(pid)
 
-        return read_status
+        self._statuses[pid] = status_fd
+        self._selector.register(status_fd, selectors.EVENT_READ, read_status)
 
     def _on_signals(self) -> None:
         try:
@@ -215,6 +283,8 @@ class Supervisor:
             self._stop()
         if signal.SIGHUP in numbers and not self._fleet.is_stopping:
             self._reload()
+        if signal.SIGUSR2 in numbers and not self._fleet.is_stopping:
+            self._upgrade()
         if signal.SIGUSR1 in numbers:
             self._reopen_logs()
         # Always: one byte may stand for several children, or may have been lost in a full buffer.
@@ -228,6 +298,9 @@ class Supervisor:
                 return
             if not pid:
                 return
+            if self._trial is not None and pid == self._trial.pid:
+                self._on_trial_ended(status)
+                continue
             if (tally := self._tallies.pop(pid, None)) is not None:
                 self._connection_counts.free(tally)
             child = self._fleet.exited(pid, time.monotonic())
@@ -253,27 +326,87 @@ class Supervisor:
         self._is_announced = False
         self._reporting.begin()
         try:
-            settings = load_settings(self._config)
-            if self._settings.listeners and not settings.listeners:
-                # An empty file is valid, and some editors leave one for a moment.
-                raise CannotListen(
-                    f"{self._config} no longer names a listener; stop the service if you want it to serve nobody"
-                )
-            self._sockets.adopt(settings.listeners, self._fleet.generation)
+            applicable = upgrade.applicable(self._config, self._sockets, self._settings, self._fleet.generation)
         except (BadSettings, CannotListen) as error:
             log.error("keeping the previous settings: %s", error)
-            self._reporting.ended(Verdict.REFUSED, str(error))
-            self._is_refused = True
+            self._refuse(str(error))
             return
-        self._is_refused = False
-        before, self._settings = self._settings, settings
+        self._refused = ""
+        before, (self._settings, self._text) = self._settings, applicable
+        settings = self._settings
         self._is_to_note = before != settings
         if (before.tls, before.http, before.store) != (settings.tls, settings.http, settings.store):
             self._contexts = self._make_contexts()  # otherwise TLS sessions survive the reload
         self._reporting.applied(settings, self._sockets.problems)
         self._fleet.reload(self._worker_count(), settings.limits.drain_seconds, is_store_ready=self._has_journal())
 
+    def _upgrade(self) -> None:
+        """Have the installed release take over, if it can."""
+        if self._trial is not None:
+            log.info("the installed release is being tried already")
+            return
+        log.info("upgrading: trying the installed release")
+        self._notifier.reloading()
+        self._is_announced = False
+        self._reporting.begin()
+        try:
+            self._trial = trial = upgrade.Trial(upgrade.NEXT_COMMAND, self._facts())
+        except OSError as error:
+            self._refuse_upgrade(f"{error.filename or upgrade.NEXT_COMMAND[0]} can't be started: {error.strerror}")
+            return
+
+        def read_output() -> None:
+            if not trial.read_output():
+                self._selector.unregister(trial.output_fd)
+
+        self._selector.register(trial.output_fd, selectors.EVENT_READ, read_output)
+
+    def _on_trial_ended(self, status: int) -> None:
+        trial, self._trial = self._trial, None
+        if trial is None:
+            return
+        if trial.output_fd in self._selector.get_map():
+            self._selector.unregister(trial.output_fd)
+        fault = trial.ended(status)
+        if self._fleet.is_stopping:
+            return
+        if fault:
+            self._refuse_upgrade(fault)
+        else:
+            self._is_tried = True
+
+    def _hand_over(self) -> None:
+        """Become the installed release; returns only if that could not be."""
+        self._is_tried = False
+        if self._fleet.is_stopping:
+            return
+        # The next release handles what comes meanwhile: without a handler, a signal would end it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+        try:
+            handover.execute(upgrade.NEXT_COMMAND, self._facts())
+        except OSError as error:
+            self._refuse_upgrade(f"{upgrade.NEXT_COMMAND[0]} can't be executed: {error.strerror}")
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+
+    def _refuse_upgrade(self, why: str) -> None:
+        log.error("continuing with %s: %s", self._reporting.installation, why)
+        self._refuse(f"the installed release can't take over: {why}")
+
+    def _refuse(self, why: str) -> None:
+        self._refused = why
+        self._reporting.ended(Verdict.REFUSED, why)
+
+    def _facts(self) -> Handover:
+        children = [HeldChild.of(each, self._statuses.get(each.pid)) for each in self._fleet.children.values()]
+        return Handover(
+            os.getpid(), self._reporting.installation, upgrade.THIS_COMMAND, self._text, self._reporting.begun,
+            self._sockets.held(), (self._lifeline.read_fd, self._lifeline.write_fd), tuple(children),
+        )  # fmt: skip
+
     def _stop(self) -> None:
+        if self._trial is not None:
+            self._trial.kill()
         self._fleet.stop()
         log.info("stopping: open connections have %g s to finish", self._settings.limits.drain_seconds)
         self._notifier.notify("STOPPING=1", "STATUS=draining")
@@ -288,16 +421,17 @@ class Supervisor:
     # Reporting the state.
 
     def _announce(self) -> None:
-        if self._is_announced or self._fleet.is_stopping or not self._fleet.is_settled:
+        is_trying = self._trial is not None or self._is_tried
+        if self._is_announced or is_trying or self._fleet.is_stopping or not self._fleet.is_settled:
             return
         self._is_announced = True
         missing = (
             "" if self._fleet.is_complete else ", without control: no certificate is installed, ordered or renewed"
         )
         log.info("serving %s%s", self._describe(), missing)
-        refused = "; the last reload was refused" if self._is_refused else ""
+        refused = "; the last reload was refused" if self._refused else ""
         self._notifier.notify("READY=1", f"STATUS=serving {self._describe()}{missing}{refused}")
-        if not self._is_refused:
+        if not self._refused:
             verdict = Verdict.INCOMPLETE if missing else Verdict.SERVING
             self._reporting.ended(verdict, f"serving {self._describe()}{missing}")
 
