@@ -11,6 +11,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from certstore.model.certificate.findings import Finding
+from certstore.model.cluster.standing import HISTORY
 from certstore.model.layout import Layout
 from certstore.model.notify.standing_problems import FoundProblem
 from certstore.model.readiness import Unreadiness
@@ -80,7 +81,8 @@ def _of_cluster(layout: Layout, now: datetime) -> Iterator[FoundProblem]:
         yield FoundProblem(ABSENT, "", "this node takes no part in its cluster and renews nothing: the log says why")
         return
     for code, message in standing.problems:
-        yield FoundProblem(code, "", message)
+        if code not in HISTORY:
+            yield FoundProblem(code, "", message)
     for node in standing.nodes:
         for code, message in node.problems:
             yield FoundProblem(code, node.name, message, is_common=node.name != standing.node)

@@ -16,6 +16,8 @@ from certstore.model.metrics import Sample
 DETACHED_AFTER = timedelta(seconds=30)
 """For less, nobody has to look."""
 BEHIND_AFTER = timedelta(seconds=60)
+HISTORY = frozenset({ClusterProblem.CONFLICT, ClusterProblem.ENGINE_WENT_BACK})
+"""What the nodes have solved by themselves: to be seen for a day, not to be told."""
 STALE_AFTER = timedelta(seconds=30)
 """Control writes every few seconds; older facts are those of one that has ended."""
 

@@ -79,7 +79,7 @@ def test_every_node_tells_its_own_and_one_tells_of_the_others(writer: StoreWrite
     )
     standing = ClusterStanding(
         "edge-a", "c" * 16, datetime.now(UTC), True, NOW, "2 nodes", nodes=nodes,
-        problems=(("cluster_detached", "this node can't reach the engine"),),
+        problems=(("cluster_detached", "this node can't reach the engine"), ("cluster_conflict", "solved yesterday")),
     )  # fmt: skip
     writer.layout.worker_reports.mkdir(exist_ok=True)
     writer.layout.cluster_standing.write_text(json.dumps(standing.to_json()))
