@@ -177,7 +177,14 @@ class ClientConnection(asyncio.Protocol):
         if self._stage is None:
             self._transport.write(data)
             return
-        self._stage.write(data)
+        try:
+            self._stage.write(data)
+        except ssl.SSLError:
+            # The client has sent part of a message of the handshake, say, and OpenSSL waits for the rest of it. Whoever
+            # writes here has other connections to care for: this one ends, and `connection_lost` tells its session.
+            self._plane.count("tls_broken")
+            self.abort()
+            return
         if not (self._is_corked or more):
             self._flush()
 
@@ -218,7 +225,7 @@ class ClientConnection(asyncio.Protocol):
         if self._phase is CLOSING:
             return
         self._transport.resume_reading()
-        if self._stage is not None and self._stage.may_have_more:
+        if self._stage is not None and not self._is_eof and self._stage.may_have_more:
             self._plane.loop.call_soon(self._pump)  # not from here: the session may be in the middle of its own work
 
     def start_tls(self) -> None:
@@ -365,6 +372,7 @@ class ClientConnection(asyncio.Protocol):
                 plain = stage.read()
                 if not plain:
                     self._is_eof = True
+                    self._receive = _discard  # OpenSSL would keep all that follows close_notify, and never look at it
                     session.eof_received()
                     break
                 session.data_received(plain)
