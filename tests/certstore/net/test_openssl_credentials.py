@@ -52,3 +52,11 @@ def test_what_can_not_be_read_raises(fullchain: bytes, privkey: bytes, words: st
 def test_two_pairs_weigh_more_than_one() -> None:
     one = decode([(ONE.fullchain_pem, ONE.privkey_pem)]).size
     assert 6500 < one < decode([(each.fullchain_pem, each.privkey_pem) for each in (ONE, RSA)]).size < 20_000
+
+
+def test_a_long_chain_weighs_too_and_an_ordinary_one_that_sites_share_does_not() -> None:
+    alone, usual, long = (
+        decode([(ONE.cert_pem + b"\n" + ONE.chain_pem * count, ONE.privkey_pem)]).size for count in (0, 3, 1000)
+    )
+    assert alone == usual
+    assert long > 900 * len(ONE.chain_pem)
