@@ -60,3 +60,9 @@ def test_a_long_chain_weighs_too_and_an_ordinary_one_that_sites_share_does_not()
     )
     assert alone == usual
     assert long > 900 * len(ONE.chain_pem)
+
+
+def test_the_old_label_of_a_certificate_does_not_hide_its_intermediates() -> None:
+    """OpenSSL reads it, so two sites with different intermediates would share a context."""
+    old = ONE.cert_pem.replace(b"CERTIFICATE", b"X509 CERTIFICATE") + ONE.chain_pem
+    assert decode([(old, ONE.privkey_pem)]).chain_key == decode([(ONE.fullchain_pem, ONE.privkey_pem)]).chain_key
