@@ -29,7 +29,6 @@ class OddClient:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         self.is_ready = False
-        self._sent = 0
 
     def hello(self) -> bytes:
         return self.answer(b"")
@@ -51,13 +50,24 @@ class OddClient:
         self._sent += 1
         return head + self._key.encrypt(nonce, inner, head)
 
+    def key_update(self) -> bytes:
+        """Asks for an answer; the client goes on with new keys (section 7.2)."""
+        record = self.record(KEY_UPDATE, HANDSHAKE)
+        self._use(_expand(self._digest, self._secret, b"traffic upd", self._digest.digest_size))
+        return record
+
     def _take_keys(self) -> None:
         cipher = (self.tls.cipher() or ("", "", 0))[0]
         lines = [line.split() for line in self._keylog.read_text().splitlines()]
         secret = bytes.fromhex(next(line[2] for line in reversed(lines) if line[0] == "CLIENT_TRAFFIC_SECRET_0"))
         digest: hashes.HashAlgorithm = hashes.SHA384() if cipher.endswith("SHA384") else hashes.SHA256()
-        self._key = AESGCM(_expand(digest, secret, b"key", 32 if "AES_256" in cipher else 16))
-        self._iv = _expand(digest, secret, b"iv", 12)
+        self._digest, self._key_size = digest, 32 if "AES_256" in cipher else 16
+        self._use(secret)
+
+    def _use(self, secret: bytes) -> None:
+        self._secret, self._sent = secret, 0
+        self._key = AESGCM(_expand(self._digest, secret, b"key", self._key_size))
+        self._iv = _expand(self._digest, secret, b"iv", 12)
 
 
 def _expand(digest: hashes.HashAlgorithm, secret: bytes, label: bytes, size: int) -> bytes:

@@ -32,6 +32,8 @@ from edge_addon.transport.tls_stage import RECORD_HANDSHAKE, Hello, HelloReader
 LINGER_SECONDS = 2.0
 """How long a closed connection is still read from (RFC 9112 §9.6): a reset could destroy an answer not read yet."""
 
+UNREAD_LIMIT = 512 * 1024
+"""Bytes that a client may have answered without reading any of the answers, once its session has stopped writing."""
 
 PLAIN_HTTP_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
@@ -97,6 +99,10 @@ class ClientConnection(asyncio.Protocol):
     _is_paused: bool = False
     _is_corked: bool = False
     """What the session writes is sent in one piece once it has read all that has come."""
+    _is_full: bool = False
+    """So much is unsent that the session should write no more."""
+    _unread: int = 0
+    """Bytes that the client has since had us add: TLS answers by itself, to updates of keys say."""
     _unsent: int = 0
     """Bytes left to send when the closing connection was last checked."""
     _fault: Exception | None = None
@@ -162,10 +168,12 @@ class ClientConnection(asyncio.Protocol):
         self.abort()
 
     def pause_writing(self) -> None:
+        self._is_full = True
         if self._session is not None:
             self._session.pause_writing()
 
     def resume_writing(self) -> None:
+        self._is_full, self._unread = False, 0
         if self._session is not None:
             self._session.resume_writing()
 
@@ -366,6 +374,7 @@ class ClientConnection(asyncio.Protocol):
         stage, session = self._stage, self._session
         if stage is None or session is None:
             return
+        unsent = self._transport.get_write_buffer_size() if self._is_full else None
         self._is_corked = True
         try:
             while not self._is_paused and self._phase is not CLOSING:
@@ -387,6 +396,11 @@ class ClientConnection(asyncio.Protocol):
         finally:
             self._is_corked = False
         self._flush()
+        if unsent is not None and self._phase is not CLOSING:
+            self._unread += max(0, self._transport.get_write_buffer_size() - unsent)
+            if self._unread > UNREAD_LIMIT:
+                self._plane.count("client_stalled")
+                self.abort()
 
     def _flush(self) -> None:
         if self._stage is not None and (data := self._stage.output()):

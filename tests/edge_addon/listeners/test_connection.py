@@ -10,10 +10,12 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from certstore.net.tls_engine import EngineName
+from edge_addon.listeners import connection as connection_module
 from edge_addon.listeners.connection import ClientConnection
 from edge_addon.transport.tls_stage import INTERNAL_ERROR
 from edge_addon.upstream import opening as opening_module
@@ -469,3 +471,29 @@ async def test_what_follows_close_notify_is_not_kept(tmp_path: Path, engine: Eng
             connection.data_received(b"x" * 65536)
             assert connection._stage is stage, "the request is still under way"
             assert not stage.may_have_more
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@in_loop
+async def test_answers_of_tls_itself_do_not_pile_up_for_a_client_that_does_not_read(
+    tmp_path: Path, engine: EngineName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "UNREAD_LIMIT", 64 * 1024)
+    with engine_of(engine), Recorder(silent) as recorder:
+        async with (
+            relay_edge(tmp_path, recorder.url, kind="https") as edge,
+            odd_request(edge, tmp_path / "keys") as (client, _, writer),
+        ):
+            await wait_for_in_loop(lambda: recorder.connections, "the request")
+            (connection,) = connections_of(edge.plane)
+            for transport, option in ((writer.transport, socket.SO_RCVBUF), (connection._transport, socket.SO_SNDBUF)):
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 4096)
+            cast(asyncio.Transport, writer.transport).pause_reading()
+            for _ in range(100):
+                writer.write(b"".join(client.key_update() for _ in range(200)))
+                with suppress(ConnectionError):
+                    await writer.drain()
+                if edge.plane.counters["client_stalled"]:
+                    break
+            await edge.counted("client_stalled")
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the connection")
