@@ -23,6 +23,9 @@ from certstore.net.tls_server import CIPHERS
 CAPACITY = 1024
 """Contexts that are kept. One takes about 26 KB."""
 
+CHAIN_BYTES = 16 << 20
+"""Intermediates (PEM) of the contexts that are kept. It takes chains of 16 KB to reach it before `CAPACITY`."""
+
 MAXIMUM_AGE_SECONDS = 24 * 3600
 """A context is made anew after a day, which renews its ticket keys (RFC 8446 appendix C.4 on reuse)."""
 
@@ -55,6 +58,10 @@ class _Kept(NamedTuple):
     key: ChainKey
     until: float
 
+    @property
+    def size(self) -> int:
+        return sum(len(chain) for _, chain in self.key)
+
 
 class ChainContexts:
     """The contexts of one purpose, for connections of one thread; the least recently used ones are dropped.
@@ -70,6 +77,7 @@ class ChainContexts:
         *,
         resumes: bool = True,
         capacity: int = CAPACITY,
+        chain_bytes: int = CHAIN_BYTES,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._minimum_version = MINIMUM_VERSIONS[minimum_version]
@@ -77,8 +85,10 @@ class ChainContexts:
         self._scratch = scratch
         self._resumes = resumes
         self._capacity = capacity
+        self._chain_bytes = chain_bytes
         self._monotonic = monotonic
         self._kept: OrderedDict[ChainKey, _Kept] = OrderedDict()
+        self._size = 0
 
     def servable(self, credentials: Credentials) -> Servable:
         """With the context of its chain. Raises OSError, of which ssl.SSLError is one kind."""
@@ -101,9 +111,12 @@ class ChainContexts:
     def _make(self, credentials: Credentials) -> _Kept:
         context = self._context(credentials.fullchains)
         kept = _Kept(context, credentials.chain_key, self._monotonic() + MAXIMUM_AGE_SECONDS)
+        if kept.key not in self._kept:
+            self._size += kept.size
         self._kept[kept.key] = kept
-        if len(self._kept) > self._capacity:
-            self._kept.popitem(last=False)
+        self._kept.move_to_end(kept.key)
+        while len(self._kept) > self._capacity or (self._size > self._chain_bytes and len(self._kept) > 1):
+            self._size -= self._kept.popitem(last=False)[1].size
         return kept
 
     def _context(self, fullchains: Sequence[bytes]) -> Any:

@@ -7,6 +7,7 @@ once; what uses it on a connection takes a reference of its own.
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,11 +18,15 @@ from certstore.net.openssl import NULL, ffi, lib, take_error
 type ChainKey = tuple[tuple[object, bytes], ...]
 """For each pair the kind of its key, and its intermediates as PEM: sites with the same ones share a context."""
 
-_END = b"-----END CERTIFICATE-----"
+_END = re.compile(rb"-----END (?:X509 )?CERTIFICATE-----")
+"""With either of the labels that OpenSSL takes."""
 _NO_PASSWORD = ffi.new("char[]", b"")
 _gc = ffi.gc
 _PAIR_BYTES = 6500
 """About what the library and Python take for a certificate and its key beside the PEM (measured: 8 KB in all)."""
+
+_SHARED_CHAIN = 8 * 1024
+"""Bytes of intermediates that weigh nothing, as nearly all sites share theirs. What is longer is seldom shared."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,11 +66,12 @@ def decode(pairs: Sequence[tuple[bytes, bytes]]) -> Credentials:
     """
     decoded, chain_key, size = [], [], 0
     for fullchain, privkey in pairs:
-        leaf, end, chain = fullchain.partition(_END)
-        pair = _decode_pair(leaf + end, privkey)
+        end = found.end() if (found := _END.search(fullchain)) else len(fullchain)
+        leaf, chain = fullchain[:end], fullchain[end:]
+        pair = _decode_pair(leaf, privkey)
         decoded.append(pair)
         chain_key.append((pair.kind, chain.strip()))
-        size += _PAIR_BYTES + 2 * len(leaf) + len(privkey)
+        size += _PAIR_BYTES + 2 * len(leaf) + len(privkey) + max(0, len(chain) - _SHARED_CHAIN)
     digest = hashlib.sha256(b"".join(hashlib.sha256(pair.leaf).digest() for pair in decoded)).digest()
     return Credentials(tuple(decoded), tuple(chain_key), ffi.new("unsigned char[]", digest), size)
 

@@ -32,6 +32,8 @@ from edge_addon.transport.tls_stage import RECORD_HANDSHAKE, Hello, HelloReader
 LINGER_SECONDS = 2.0
 """How long a closed connection is still read from (RFC 9112 §9.6): a reset could destroy an answer not read yet."""
 
+UNREAD_LIMIT = 512 * 1024
+"""Bytes that a client may have answered without reading any of the answers, once its session has stopped writing."""
 
 PLAIN_HTTP_ANSWER = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
@@ -97,6 +99,10 @@ class ClientConnection(asyncio.Protocol):
     _is_paused: bool = False
     _is_corked: bool = False
     """What the session writes is sent in one piece once it has read all that has come."""
+    _is_full: bool = False
+    """So much is unsent that the session should write no more."""
+    _unread: int = 0
+    """Bytes that the client has since had us add: TLS answers by itself, to updates of keys say."""
     _unsent: int = 0
     """Bytes left to send when the closing connection was last checked."""
     _fault: Exception | None = None
@@ -162,10 +168,12 @@ class ClientConnection(asyncio.Protocol):
         self.abort()
 
     def pause_writing(self) -> None:
+        self._is_full = True
         if self._session is not None:
             self._session.pause_writing()
 
     def resume_writing(self) -> None:
+        self._is_full, self._unread = False, 0
         if self._session is not None:
             self._session.resume_writing()
 
@@ -177,7 +185,14 @@ class ClientConnection(asyncio.Protocol):
         if self._stage is None:
             self._transport.write(data)
             return
-        self._stage.write(data)
+        try:
+            self._stage.write(data)
+        except ssl.SSLError:
+            # The client has sent part of a message of the handshake, say, and OpenSSL waits for the rest of it. Whoever
+            # writes here has other connections to care for: this one ends, and `connection_lost` tells its session.
+            self._plane.count("tls_broken")
+            self.abort()
+            return
         if not (self._is_corked or more):
             self._flush()
 
@@ -218,7 +233,7 @@ class ClientConnection(asyncio.Protocol):
         if self._phase is CLOSING:
             return
         self._transport.resume_reading()
-        if self._stage is not None and self._stage.may_have_more:
+        if self._stage is not None and not self._is_eof and self._stage.may_have_more:
             self._plane.loop.call_soon(self._pump)  # not from here: the session may be in the middle of its own work
 
     def start_tls(self) -> None:
@@ -359,12 +374,14 @@ class ClientConnection(asyncio.Protocol):
         stage, session = self._stage, self._session
         if stage is None or session is None:
             return
+        unsent = self._transport.get_write_buffer_size() if self._is_full else None
         self._is_corked = True
         try:
             while not self._is_paused and self._phase is not CLOSING:
                 plain = stage.read()
                 if not plain:
                     self._is_eof = True
+                    self._receive = _discard  # OpenSSL would keep all that follows close_notify, and never look at it
                     session.eof_received()
                     break
                 session.data_received(plain)
@@ -379,6 +396,11 @@ class ClientConnection(asyncio.Protocol):
         finally:
             self._is_corked = False
         self._flush()
+        if unsent is not None and self._phase is not CLOSING:
+            self._unread += max(0, self._transport.get_write_buffer_size() - unsent)
+            if self._unread > UNREAD_LIMIT:
+                self._plane.count("client_stalled")
+                self.abort()
 
     def _flush(self) -> None:
         if self._stage is not None and (data := self._stage.output()):

@@ -48,6 +48,30 @@ def test_the_least_recently_used_contexts_are_dropped_and_made_again() -> None:
     shake_hands(again, trusting_client(ssl.TLSVersion.TLSv1_3))
 
 
+def test_contexts_are_kept_up_to_so_many_bytes_of_chains() -> None:
+    sites = [credentials(ca) for ca in CAS]
+    sizes = [len(site.chain_key[0][1]) for site in sites]
+    kept = ChainContexts("1.2", ["h2"], Scratch(), capacity=10, chain_bytes=sum(sizes[:2]))
+    first, second = (kept.servable(site).context for site in sites[:2])
+    assert kept.servable(sites[0]).context is first
+    assert kept.servable(sites[1]).context is second
+    kept.servable(sites[2])
+    assert kept.servable(sites[1]).context is second
+    assert kept.servable(sites[0]).context is not first
+    tiny = ChainContexts("1.2", ["h2"], Scratch(), capacity=10, chain_bytes=1)
+    assert tiny.servable(sites[0]).context is tiny.servable(sites[0]).context, "the newest one stays"
+
+
+def test_renewed_contexts_weigh_no_more_than_those_that_they_replace() -> None:
+    clock, sites = Clock(), [credentials(ca) for ca in CAS[:2]]
+    size = sum(len(site.chain_key[0][1]) for site in sites)
+    kept = ChainContexts("1.2", ["h2"], Scratch(), chain_bytes=size, monotonic=clock)
+    for _ in range(3):
+        clock.now += MAXIMUM_AGE_SECONDS
+        first = [kept.servable(site).context for site in sites]
+        assert [kept.servable(site).context for site in sites] == first
+
+
 def test_a_day_old_context_is_made_anew_for_fresh_ticket_keys() -> None:
     clock = Clock()
     kept, site = contexts(clock), credentials()

@@ -52,3 +52,17 @@ def test_what_can_not_be_read_raises(fullchain: bytes, privkey: bytes, words: st
 def test_two_pairs_weigh_more_than_one() -> None:
     one = decode([(ONE.fullchain_pem, ONE.privkey_pem)]).size
     assert 6500 < one < decode([(each.fullchain_pem, each.privkey_pem) for each in (ONE, RSA)]).size < 20_000
+
+
+def test_a_long_chain_weighs_too_and_an_ordinary_one_that_sites_share_does_not() -> None:
+    alone, usual, long = (
+        decode([(ONE.cert_pem + b"\n" + ONE.chain_pem * count, ONE.privkey_pem)]).size for count in (0, 3, 1000)
+    )
+    assert alone == usual
+    assert long > 900 * len(ONE.chain_pem)
+
+
+def test_the_old_label_of_a_certificate_does_not_hide_its_intermediates() -> None:
+    """OpenSSL reads it, so two sites with different intermediates would share a context."""
+    old = ONE.cert_pem.replace(b"CERTIFICATE", b"X509 CERTIFICATE") + ONE.chain_pem
+    assert decode([(old, ONE.privkey_pem)]).chain_key == decode([(ONE.fullchain_pem, ONE.privkey_pem)]).chain_key

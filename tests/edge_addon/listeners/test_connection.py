@@ -6,12 +6,16 @@ import itertools
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
-from contextlib import closing, suppress
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from certstore.net.tls_engine import EngineName
+from edge_addon.listeners import connection as connection_module
 from edge_addon.listeners.connection import ClientConnection
 from edge_addon.transport.tls_stage import INTERNAL_ERROR
 from edge_addon.upstream import opening as opening_module
@@ -19,11 +23,13 @@ from tests.certificates import CertificateAuthority
 from tests.deadlines import wait_for, wait_for_in_loop
 from tests.descriptors import no_free_descriptor
 from tests.edge_addon.planes import connections_of
-from tests.edge_addon.relay.edge import entry, relay_edge
+from tests.edge_addon.relay.edge import Edge, entry, relay_edge
 from tests.edge_addon.relay.http2.client import Http2Client
 from tests.loops import in_loop
 from tests.peers.recorder import Connection, Recorder, silent
 from tests.running import RunningEdge, running_edge
+from tests.tls_engines import ENGINES, engine_of
+from tests.tls_records import ALERT, APPLICATION_DATA, CLOSE_NOTIFY, HANDSHAKE, KEY_UPDATE, OddClient
 
 CA = CertificateAuthority()
 MAIN, SITE = CA.issue("edge.test"), CA.issue("a.test")
@@ -394,3 +400,100 @@ async def test_without_a_free_descriptor_a_client_gets_an_alert_and_no_other_cer
                 answer = await asyncio.wait_for(reader.read(100), 60)
             assert answer == INTERNAL_ERROR
             assert edge.plane.counters["tls_out_of_files"] == 1
+
+
+@asynccontextmanager
+async def odd_request(
+    edge: Edge, keylog: Path
+) -> AsyncIterator[tuple[OddClient, asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A client that awaits the answer to a request."""
+    client = OddClient(keylog)
+    reader, writer = await edge.connect()
+    writer.write(client.hello())
+    while not client.is_ready:
+        writer.write(client.answer(await asyncio.wait_for(reader.read(65536), 60)))
+    writer.write(client.record(request("edge.test"), APPLICATION_DATA))
+    yield client, reader, writer
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@in_loop
+async def test_an_answer_that_tls_can_not_send_ends_the_connection_and_nothing_else(
+    tmp_path: Path, engine: EngineName
+) -> None:
+    """Half a message of the handshake stops OpenSSL from writing: the error must not end up in the upstream's code."""
+    errors: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
+    may_answer = threading.Event()
+
+    async def late(connection: Connection) -> None:
+        await connection.read_head()
+        await asyncio.to_thread(may_answer.wait, 60)
+        await connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    with engine_of(engine), Recorder(late) as recorder:
+        async with relay_edge(tmp_path, recorder.url, kind="https") as edge:
+            async with odd_request(edge, tmp_path / "keys") as (client, reader, writer):
+                await wait_for_in_loop(lambda: recorder.connections, "the request")
+                (connection,) = connections_of(edge.plane)
+                seen: list[bytes] = []
+                decrypt = connection._receive
+
+                def receive(data: bytes) -> None:
+                    decrypt(data)
+                    seen.append(data)
+
+                connection._receive = receive
+                writer.write(client.record(KEY_UPDATE[:-1], HANDSHAKE))
+                await wait_for_in_loop(lambda: seen, "half a message")
+                may_answer.set()
+                with pytest.raises(ConnectionResetError):
+                    await asyncio.wait_for(reader.read(), 60)
+            await edge.counted("tls_broken")
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the connection")
+    assert errors == []
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@in_loop
+async def test_what_follows_close_notify_is_not_kept(tmp_path: Path, engine: EngineName) -> None:
+    with engine_of(engine), Recorder(silent) as recorder:
+        async with (
+            relay_edge(tmp_path, recorder.url, kind="https") as edge,
+            odd_request(edge, tmp_path / "keys") as (client, _, writer),
+        ):
+            await wait_for_in_loop(lambda: recorder.connections, "the request")
+            (connection,) = connections_of(edge.plane)
+            stage = connection._stage
+            assert stage is not None
+            writer.write(client.record(CLOSE_NOTIFY, ALERT))
+            await wait_for_in_loop(lambda: connection._is_eof, "close_notify")
+            connection.data_received(b"x" * 65536)
+            assert connection._stage is stage, "the request is still under way"
+            assert not stage.may_have_more
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@in_loop
+async def test_answers_of_tls_itself_do_not_pile_up_for_a_client_that_does_not_read(
+    tmp_path: Path, engine: EngineName, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "UNREAD_LIMIT", 64 * 1024)
+    with engine_of(engine), Recorder(silent) as recorder:
+        async with (
+            relay_edge(tmp_path, recorder.url, kind="https") as edge,
+            odd_request(edge, tmp_path / "keys") as (client, _, writer),
+        ):
+            await wait_for_in_loop(lambda: recorder.connections, "the request")
+            (connection,) = connections_of(edge.plane)
+            for transport, option in ((writer.transport, socket.SO_RCVBUF), (connection._transport, socket.SO_SNDBUF)):
+                transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 4096)
+            cast(asyncio.Transport, writer.transport).pause_reading()
+            for _ in range(100):
+                writer.write(b"".join(client.key_update() for _ in range(200)))
+                with suppress(ConnectionError):
+                    await writer.drain()
+                if edge.plane.counters["client_stalled"]:
+                    break
+            await edge.counted("client_stalled")
+            await wait_for_in_loop(lambda: not edge.plane.connections, "the end of the connection")
