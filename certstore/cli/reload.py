@@ -58,7 +58,7 @@ def reload(
         raise CommandFailed(attempted, found, "run the command as root, or as the user that runs the service") from None
     except ProcessLookupError:
         raise _ended(attempted) from None
-    after = _await_verdict(edge, before, attempted, timeout)
+    after = _await_verdict(edge, before, attempted, timeout, is_upgrade=is_upgrade)
     if after.verdict is service_state.Verdict.SERVING:
         _note(edge)
     _show(after, attempted, as_json=as_json)
@@ -91,19 +91,26 @@ def _is_same(one: Path, other: Path) -> bool:
         return one == other.absolute()
 
 
-def _await_verdict(edge: Edge, before: ServiceState, attempted: str, timeout: float) -> ServiceState:
+def _await_verdict(
+    edge: Edge, before: ServiceState, attempted: str, timeout: float, *, is_upgrade: bool
+) -> ServiceState:
     deadline = time.monotonic() + timeout
     while True:
         state = service_report.read_report(edge.layout)
         if state is None or state.pid != before.pid:
             raise _ended(attempted)
-        if state.ended > before.begun:
+        # Pending: a release that has just taken over, and was asked again meanwhile.
+        if state.ended > before.begun and state.verdict is not service_state.Verdict.PENDING:
             return state
         if time.monotonic() > deadline:
             found = f"not every process serves with the new settings after {timeout:g} seconds"
             if state.begun == before.begun:
                 found = f"the service (pid {state.pid}) has not reported within {timeout:g} seconds that it reads them"
-            raise CommandFailed(attempted, found, "the log of the service says why; it goes on trying")
+            remedy = "the log of the service says why; it goes on trying"
+            if is_upgrade and state.installation == before.installation:
+                found = f"the installed release has not taken over after {timeout:g} seconds"
+                remedy = "its trial goes on and may take four minutes; certedge status shows the release that runs"
+            raise CommandFailed(attempted, found, remedy)
         time.sleep(_PAUSE)
 
 
