@@ -81,6 +81,9 @@ def _running(edge: Edge, attempted: str) -> ServiceState:
     if not _is_same(Path(state.config), edge.config):
         found = f"the service on this store (pid {state.pid}) runs with another file: {state.config}"
         raise CommandFailed(attempted, found, f"name that one: certedge reload --config {state.config}", Exit.USAGE)
+    if os.geteuid() == 0 and not service_report.is_of_its_writer(edge.layout, state):
+        found = f"{edge.layout.service_report} names a process of another user (pid {state.pid})"
+        raise CommandFailed(attempted, found, "find out who wrote it; systemctl reload certedge does without it")
     return state
 
 
