@@ -30,15 +30,18 @@ def reload(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the verdict.")] = TIMEOUT_SECONDS,
     upgrade: Annotated[
         bool,
-        typer.Option("--upgrade", help="Also where the same release is installed: have its program take over anew."),
+        typer.Option(
+            "--upgrade",
+            help="Replace the program even if the release is the same, for example after an update of a library.",
+        ),
     ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply a changed edge.yaml to the running service, and wait until every process serves with it.
 
-    If another release is installed than the one that runs, it takes over, without a lost connection. The command fails
-    if the service refuses the settings or the release; it then continues with the previous ones.
+    If the installed release is not the one that runs, it takes over without a lost connection. If the service refuses
+    the settings or the release, the command fails and the service continues with the previous ones.
     """
     try:
         edge = open_edge(config)
