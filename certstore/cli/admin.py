@@ -80,7 +80,9 @@ def add_token(
     name: Annotated[str, argument("NAME", "What the token is for.")],
     scope: Annotated[str, _choice("--scope", _SCOPES, "What the token allows.", show_default=False)],
     site: Sites = None,
-    ends: Annotated[str, option("--ends", "DATE", "Its last day, in UTC; without it, it is valid until removed.")] = "",
+    ends: Annotated[
+        str, option("--ends", "DATE", "Its last day, in UTC; without one, it is valid until you remove it.")
+    ] = "",
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:

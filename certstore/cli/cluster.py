@@ -187,14 +187,18 @@ def leave(
 
 @app.command(epilog="Example: certedge cluster remove edge-b")
 def remove(
-    node: Annotated[str, argument("NODE", "The member to take out.", autocompletion=node_names)],
+    node: Annotated[str, argument("NODE", "The member's name.", autocompletion=node_names)],
     compromised: Annotated[
-        bool, typer.Option("--compromised", help="Somebody may have its files: change the cluster's key, and all keys.")
+        bool,
+        typer.Option(
+            "--compromised",
+            help="Somebody may have its files: also replace the cluster's key and the keys of all sites.",
+        ),
     ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a member out whose machine is gone. A machine that runs should leave by itself: cluster leave."""
+    """Take out a member whose machine is gone or stolen. On a machine that runs, use cluster leave instead."""
     attempted = f"take {node} out of the cluster"
     edge = open_edge(config)
     section, base = _needed_section(edge, attempted), str(edge.base.absolute())
@@ -206,9 +210,9 @@ def remove(
 
 @app.command("rotate-key", epilog="Example: certedge cluster rotate-key")
 def rotate_key(config: Config = None, as_json: AsJson = False) -> None:
-    """Give the cluster a new key, and seal all records in the engine anew. Nodes go on meanwhile.
+    """Give the cluster a new key, and seal all records in the engine with it. Nodes keep serving.
 
-    If it is cut short, run it again on any full node: it goes on from there.
+    If it is interrupted, run it again on any full node, and it continues.
     """
     attempted = "change the cluster's key"
     edge = open_edge(config)

@@ -22,8 +22,10 @@ def _names() -> list[str]:
 
 
 def docs(
-    page: Annotated[str | None, argument("PAGE", "Which one; none: list them.", autocompletion=_names)] = None,
-    wants_path: Annotated[bool, typer.Option("--path", help="Print where the page lies, not the page.")] = False,
+    page: Annotated[
+        str | None, argument("PAGE", "The page's name; without one, list them all.", autocompletion=_names)
+    ] = None,
+    wants_path: Annotated[bool, typer.Option("--path", help="Print the path of the page instead of its text.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Print a page of the documentation, or list the pages."""

@@ -19,14 +19,12 @@ _SCRIPT = "setup"
 
 
 def front_access(
-    node: Annotated[str, argument("NODE", "The front: one label, as edge-f.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A folder that does not exist yet.")] = Path(
-        "front-access"
-    ),
+    node: Annotated[str, argument("NODE", "The front's name: one label, for example edge-f.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for them.")] = Path("front-access"),
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a script for etcdctl, and passwords, so that a front can only read. Nothing is changed in the engine."""
+    """Write passwords and a script for etcdctl that let a front only read. This changes nothing in the engine."""
     from certstore.cluster.front_access import FULL_USER, setup_script
     from certstore.model.settings.cluster import NODE_NAME
 

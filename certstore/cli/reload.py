@@ -30,15 +30,18 @@ def reload(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the verdict.")] = TIMEOUT_SECONDS,
     upgrade: Annotated[
         bool,
-        typer.Option("--upgrade", help="Also where the same release is installed: have its program take over anew."),
+        typer.Option(
+            "--upgrade",
+            help="Replace the program even if the release is the same, for example after an update of a library.",
+        ),
     ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
     """Apply a changed edge.yaml to the running service, and wait until every process serves with it.
 
-    If another release is installed than the one that runs, it takes over, without a lost connection. The command fails
-    if the service refuses the settings or the release; it then continues with the previous ones.
+    If the installed release is not the one that runs, it takes over without a lost connection. If the service refuses
+    the settings or the release, the command fails and the service continues with the previous ones.
     """
     try:
         edge = open_edge(config)
@@ -58,7 +61,7 @@ def reload(
         raise CommandFailed(attempted, found, "run the command as root, or as the user that runs the service") from None
     except ProcessLookupError:
         raise _ended(attempted) from None
-    after = _await_verdict(edge, before, attempted, timeout)
+    after = _await_verdict(edge, before, attempted, timeout, is_upgrade=is_upgrade)
     if after.verdict is service_state.Verdict.SERVING:
         _note(edge)
     _show(after, attempted, as_json=as_json)
@@ -81,6 +84,9 @@ def _running(edge: Edge, attempted: str) -> ServiceState:
     if not _is_same(Path(state.config), edge.config):
         found = f"the service on this store (pid {state.pid}) runs with another file: {state.config}"
         raise CommandFailed(attempted, found, f"name that one: certedge reload --config {state.config}", Exit.USAGE)
+    if os.geteuid() == 0 and not service_report.is_of_its_writer(edge.layout, state):
+        found = f"{edge.layout.service_report} names a process of another user (pid {state.pid})"
+        raise CommandFailed(attempted, found, "find out who wrote it; systemctl reload certedge does without it")
     return state
 
 
@@ -91,19 +97,26 @@ def _is_same(one: Path, other: Path) -> bool:
         return one == other.absolute()
 
 
-def _await_verdict(edge: Edge, before: ServiceState, attempted: str, timeout: float) -> ServiceState:
+def _await_verdict(
+    edge: Edge, before: ServiceState, attempted: str, timeout: float, *, is_upgrade: bool
+) -> ServiceState:
     deadline = time.monotonic() + timeout
     while True:
         state = service_report.read_report(edge.layout)
         if state is None or state.pid != before.pid:
             raise _ended(attempted)
-        if state.ended > before.begun:
+        # Pending: a release that has just taken over, and was asked again meanwhile.
+        if state.ended > before.begun and state.verdict is not service_state.Verdict.PENDING:
             return state
         if time.monotonic() > deadline:
             found = f"not every process serves with the new settings after {timeout:g} seconds"
             if state.begun == before.begun:
                 found = f"the service (pid {state.pid}) has not reported within {timeout:g} seconds that it reads them"
-            raise CommandFailed(attempted, found, "the log of the service says why; it goes on trying")
+            remedy = "the log of the service says why; it goes on trying"
+            if is_upgrade and state.installation == before.installation:
+                found = f"the installed release has not taken over after {timeout:g} seconds"
+                remedy = "its trial goes on and may take four minutes; certedge status shows the release that runs"
+            raise CommandFailed(attempted, found, remedy)
         time.sleep(_PAUSE)
 
 

@@ -28,6 +28,20 @@ def read_report(layout: Layout) -> ServiceState | None:
     return state if start_of(state.pid) == state.started else None
 
 
+def is_of_its_writer(layout: Layout, state: ServiceState) -> bool:
+    """Whether the process is of the user who wrote the report, or root wrote it.
+
+    Root must not signal whichever process the service's user names.
+    """
+    try:
+        uid = layout.service_report.stat().st_uid
+        lines = Path(f"/proc/{state.pid}/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return False
+    users = {int(each) for line in lines if line.startswith("Uid:") for each in line.split()[1:]}
+    return uid == 0 or users == {uid}
+
+
 def write_report(layout: Layout, state: ServiceState) -> None:
     """Replaces the report. It need not survive a power cut, as its process doesn't. Raises OSError."""
     path = layout.service_report

@@ -77,6 +77,8 @@ class Handover(Kept):
     """The descriptors to read from and to write to."""
     children: tuple[HeldChild, ...]
     failure: str = ""
+    installed: tuple[str, ...] = ()
+    """The command that starts whichever release is installed. The way back does not go by its name, so it is kept."""
 
     @property
     def descriptors(self) -> list[int]:

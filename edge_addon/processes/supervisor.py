@@ -132,6 +132,9 @@ class Supervisor:
         """Of the release that is to take over."""
         self._is_tried = False
         """Whether that release can take over, which happens next."""
+        self._is_to_try_again = False
+        """Whether an upgrade was asked for during the trial: another release may be installed than the one it tries."""
+        self._installed = (given.installed if given is not None else ()) or upgrade.NEXT_COMMAND
         self._contexts = self._make_contexts()
         self._connection_counts = ConnectionCounts()
         self._tallies: dict[int, Tally] = {}
@@ -344,16 +347,16 @@ class Supervisor:
     def _upgrade(self) -> None:
         """Have the installed release take over, if it can."""
         if self._trial is not None:
-            log.info("the installed release is being tried already")
+            self._is_to_try_again = True
             return
         log.info("upgrading: trying the installed release")
         self._notifier.reloading()
         self._is_announced = False
         self._reporting.begin()
         try:
-            self._trial = trial = upgrade.Trial(upgrade.NEXT_COMMAND, self._facts())
+            self._trial = trial = upgrade.Trial(self._installed, self._facts())
         except OSError as error:
-            self._refuse_upgrade(f"{error.filename or upgrade.NEXT_COMMAND[0]} can't be started: {error.strerror}")
+            self._refuse_upgrade(f"{error.filename or self._installed[0]} can't be started: {error.strerror}")
             return
 
         def read_output() -> None:
@@ -371,7 +374,10 @@ class Supervisor:
         fault = trial.ended(status)
         if self._fleet.is_stopping:
             return
-        if fault:
+        if self._is_to_try_again:
+            self._is_to_try_again = False
+            self._upgrade()
+        elif fault:
             self._refuse_upgrade(fault)
         else:
             self._is_tried = True
@@ -379,14 +385,16 @@ class Supervisor:
     def _hand_over(self) -> None:
         """Become the installed release; returns only if that could not be."""
         self._is_tried = False
-        if self._fleet.is_stopping:
-            return
         # The next release handles what comes meanwhile: without a handler, a signal would end it.
         signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
         try:
-            handover.execute(upgrade.NEXT_COMMAND, self._facts())
+            # What came just before would be lost with the pipe: a stop, or the end of a child.
+            self._on_signals()
+            if self._fleet.is_stopping or self._trial is not None:
+                return
+            handover.execute(self._installed, self._facts())
         except OSError as error:
-            self._refuse_upgrade(f"{upgrade.NEXT_COMMAND[0]} can't be executed: {error.strerror}")
+            self._refuse_upgrade(f"{self._installed[0]} can't be executed: {error.strerror}")
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
 
@@ -403,6 +411,7 @@ class Supervisor:
         return Handover(
             os.getpid(), self._reporting.installation, upgrade.THIS_COMMAND, self._text, self._reporting.begun,
             self._sockets.held(), (self._lifeline.read_fd, self._lifeline.write_fd), tuple(children),
+            installed=self._installed,
         )  # fmt: skip
 
     def _stop(self) -> None:

@@ -128,6 +128,8 @@ def perform_trial(config: Path) -> int:
     try:
         facts = handover.take(os.environ, handover.TRY)
         assert facts is not None  # noqa: S101
+        for each in facts.children:
+            each.child()  # fails if this release does not know its phase
         _import_all((certstore.__path__, "certstore."), (edge_addon.__path__, "edge_addon."))
         settings, _ = applicable(
             config, ListeningSockets.taken_over(facts.sockets), settings_in(facts.settings, config)

@@ -161,6 +161,37 @@ def test_it_installs_serves_is_replaced_under_load_and_leaves_the_store(machine:
     assert (machine.root / STORE / "main" / "site.yaml").exists()
 
 
+def test_it_installs_again_after_a_purge_with_any_host_name_and_after_an_interruption(machine: Machine) -> None:
+    edge_yaml, site_yaml = machine.root / "etc/certedge/edge.yaml", machine.root / STORE / "main" / "site.yaml"
+    dpkg(machine, "--install", f"/var/tmp/{OLD}.deb")
+    dpkg(machine, "--purge", "certedge")
+    site = site_yaml.read_text()
+
+    # What an installation that was killed may leave, a release that still runs, and one that nothing needs.
+    releases = "/usr/lib/certedge"
+    for each in "killed", "running":
+        machine.run("mkdir", "-p", f"{releases}/{each}")
+    machine.run("ln", "-s", "killed", f"{releases}/.link")
+    running = f"exec -a {releases}/running/bin/python sleep 600 >/dev/null 2>&1 & echo $!"
+    pid = machine.run("bash", "-c", running).strip()
+    name = machine.run("hostname").strip()
+    machine.run("python3", "-c", "import socket; socket.sethostname('not_a_name')")  # the command would refuse it
+    said = dpkg(machine, "--install", f"/var/tmp/{OLD}.deb")
+    assert "certedge init --sample one-server --host NAME" in said
+    assert not edge_yaml.exists()
+    assert machine.run("readlink", f"{releases}/current").strip() == OLD
+    assert set(machine.run("ls", "-A", releases).split()) == {OLD, "current", "package", "running"}
+
+    machine.run("bash", "-c", f"kill {pid}")
+    machine.run("hostname", name)
+    dpkg(machine, "--install", f"/var/tmp/{NEW}.deb")
+    assert set(machine.run("ls", "-A", releases).split()) == {OLD, NEW, "current", "package"}
+    machine.run("certedge", "check-config")
+    assert f"store: {'/' + STORE}" in edge_yaml.read_text().replace('"', "")
+    assert site_yaml.read_text() == site
+    dpkg(machine, "--purge", "certedge")
+
+
 @pytest.mark.parametrize("words", [["--python", "3.11"], ["--output"], ["--colour", "red"]])
 def test_wrong_usage_is_named(words: list[str], tmp_path: Path) -> None:
     program = [str(ROOT / "deploy" / "build-deb"), *words]

@@ -94,7 +94,7 @@ def _refuse_wide_access(
 
     remedy = (
         f"make one with certedge cluster front-access {request.node}, and pass it on with --username, --password-file "
-        "and --client-cert: deploy/cluster"
+        "and --client-cert: see certedge docs cluster"
     )
     if not request.username or (access.client_pem is None and settings_of(request).client_cert is not None):
         raise MembershipRefused("a front needs a credential for the engine of its own, which only reads", remedy)

@@ -57,7 +57,7 @@ def remove_compromised(
         tell(f"{request.node} is no member any more")
         message, notes = _rotated(writer, request, engine, ring, tell, stolen=request.node)
     notes = (
-        f"take the credential of {request.node} for the engine away: deploy/cluster",
+        f"take the credential of {request.node} for the engine away: see certedge docs cluster",
         _EXPOSED,
         *([_OF_FULL_NODE] if member is None or member.role is Role.EDGE else []),
         *notes,

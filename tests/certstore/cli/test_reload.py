@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,14 @@ def test_service_with_another_file_is_named(tmp_path: Path) -> None:
         ran = certedge(other, "reload")
         assert ran.code == 2
         assert f"certedge reload --config {edge.config}" in ran.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs processes of two users")
+def test_root_signals_no_process_that_another_user_named(tmp_path: Path) -> None:
+    with running_edge(tmp_path, {"listeners": [{"kind": "http"}]}) as edge:
+        report = next((edge.store / "state").rglob("service*.json"))
+        os.chown(report, 65534, -1)
+        ran = certedge(tmp_path, "reload")
+        assert ran.code == 1
+        assert "names a process of another user" in ran.err
+        assert "reloading" not in edge.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from certstore.model.layout import Layout
 from certstore.model.service_state import ServiceState, Verdict
-from certstore.monitoring.service_report import read_report, start_of, write_report
+from certstore.monitoring.service_report import is_of_its_writer, read_report, start_of, write_report
 
 
 @pytest.fixture
@@ -42,3 +42,18 @@ def test_junk_is_no_report(layout: Layout) -> None:
     for junk in "", "[]", '{"pid": 1}', "\x00":
         layout.service_report.write_text(junk)
         assert read_report(layout) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs processes of two users")
+def test_user_of_the_service_can_not_name_a_process_of_another(layout: Layout) -> None:
+    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, user=65534) as theirs:
+        for pid, writer, is_right in (
+            (theirs.pid, 65534, True),
+            (os.getpid(), 65534, False),
+            (theirs.pid, 65533, False),
+            (os.getpid(), 0, True),
+        ):
+            state = state_of(pid, start_of(pid))
+            write_report(layout, state)
+            os.chown(layout.service_report, writer, -1)
+            assert is_of_its_writer(layout, state) == is_right, (pid, writer)

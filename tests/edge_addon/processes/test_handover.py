@@ -2,12 +2,13 @@
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge_addon.listeners.listening import HeldSocket
-from edge_addon.processes import handover
+from edge_addon.processes import handover, upgrade
 from edge_addon.processes.fleet import Child, Order, Phase, Role, Slot
 from edge_addon.processes.handover import Handover, HeldChild
 from tests.ports import listening_socket
@@ -54,6 +55,17 @@ def test_what_is_for_another_process_is_not_taken_over() -> None:
 def test_unknown_facts_of_a_newer_release_are_ignored() -> None:
     given = facts(1)
     assert Handover.from_json(given.to_json() | {"later": 1}) == given
+
+
+def test_trial_fails_if_this_release_does_not_know_the_phase_of_a_child(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = facts(1)
+    later = replace(given, children=(replace(given.children[0], phase="LATER"),))
+    with handover.written(later) as descriptor:
+        monkeypatch.setenv(handover.TRY, str(os.dup(descriptor)))
+        assert upgrade.perform_trial(tmp_path / "edge.yaml") == 1
+    assert "does not start: KeyError: 'LATER'" in capsys.readouterr().err
 
 
 def test_program_that_can_not_be_executed_leaves_no_descriptor_to_children(tmp_path: Path) -> None:

@@ -238,6 +238,10 @@ def test_release_that_fails_after_its_trial_gives_the_process_back(edge: Running
         assert client.is_served()
     log = edge.stderr
     edge.log.write_text(log.replace("Traceback", "traceback"))  # this one was expected
+    # The release that came back still finds the one that is installed.
+    supervisor.write_text(text)
+    assert reload(edge, "--upgrade").returncode == 0
+    assert running_release(edge) == "2.0"
 
 
 def test_settings_that_the_new_release_can_not_use_are_named_and_the_old_one_continues(
@@ -306,6 +310,43 @@ def test_stop_during_the_takeover_is_obeyed_by_the_new_release(
     go_on.touch()
     assert edge.wait() == 0
     assert "stopped" in edge.stderr.splitlines()[-1]
+
+
+def test_stop_just_before_the_takeover_is_obeyed(tmp_path: Path, releases: Releases) -> None:
+    supervisor = tmp_path / "releases" / "1.0" / "edge_addon" / "processes" / "supervisor.py"
+    text, where = supervisor.read_text(), "        signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)\n"
+    assert text.count(where) == 1
+    supervisor.write_text(text.replace(where, f"        os.kill(os.getpid(), signal.SIGTERM)\n{where}"))
+    with running_edge(tmp_path, {"listeners": [{"kind": "http"}]}, program=[str(releases.link)]) as edge:
+        edge.send_signal(signal.SIGUSR2)
+        wait_for(lambda: edge.process.poll() is not None, "the end of the service", seconds=SECONDS)
+        assert edge.wait() == 0
+        assert "stopped" in edge.stderr.splitlines()[-1]
+
+
+def test_release_that_is_installed_during_the_trial_of_another_is_tried_too(
+    tmp_path: Path, edge: RunningEdge, releases: Releases
+) -> None:
+    waiting, go_on = tmp_path / "waiting", tmp_path / "go-on"
+    init = releases.add("2.0") / "edge_addon" / "__init__.py"
+    init.write_text(
+        f"import os, time\nopen({str(waiting)!r}, 'w').close()\n"
+        f"while not os.path.exists({str(go_on)!r}): time.sleep(0.01)\n" + init.read_text()
+    )
+    releases.install("2.0")
+    edge.send_signal(signal.SIGUSR2)
+    wait_for(waiting.exists, "the trial", seconds=SECONDS)
+    crash_at_start(releases.add("3.0"))
+    releases.install("3.0")
+    ran = certedge(edge.folder, "reload", "--upgrade", "--timeout", "1")
+    assert ran.code == 1
+    assert "has not taken over after 1 seconds" in ran.err
+    assert "its trial goes on" in ran.err
+    go_on.touch()
+    wait_for(lambda: "SIGABRT" in edge.stderr, "the trial of the release that came last", seconds=SECONDS)
+    assert running_release(edge) == "1.0"
+    with Client(edge.port("http")) as client:
+        assert client.is_served()
 
 
 def test_reload_upgrades_by_itself_when_another_release_is_installed(edge: RunningEdge, releases: Releases) -> None:
