@@ -33,15 +33,13 @@ from certstore.cluster.sealing import KeyRingSealer
 from certstore.model.cluster.health import last_changes
 from certstore.model.cluster.paths import ClusterPaths, Shelf, is_node_name
 from certstore.model.cluster.records import Live, Member, Meta, NodeListener, Role
-from certstore.model.cluster.wire import RecordClass, Refusal, Refused
+from certstore.model.cluster.wire import READ_BY_OTHERS, RecordClass, Refused
 from certstore.model.front import Front
 
 _TRIES = 3
 """How often a transaction is sent that gets no answer. It is conditional, so twice is once."""
 _ERASED_AT_ONCE = 100
 _ROUNDS = 20
-_READ_BY_OTHERS = (Refusal.NEWER_RELEASE, Refusal.UNKNOWN_KEY)
-"""Why a record that this node can't open may be good all the same."""
 
 
 class MembershipRefused(Exception):
@@ -150,7 +148,7 @@ class Membership:
         try:
             return self._member(item) if item is not None else None
         except Refused as error:
-            if error.why in _READ_BY_OTHERS:
+            if error.why in READ_BY_OTHERS:
                 raise
             return None
 
