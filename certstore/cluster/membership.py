@@ -101,11 +101,13 @@ class Membership:
         if not _commit(self._engine, compares, puts):
             raise MembershipRefused(f"the engine already holds a cluster {ring.cluster}")
 
-    def put_back(self, place: Place, now: datetime, *, has_meta: bool = True) -> None:
+    def put_back(
+        self, place: Place, now: datetime, *, has_meta: bool = True, exposed_before: datetime | None = None
+    ) -> None:
         """Write again what the engine has lost: this node's own record, brought up to date; what is known of the other
         members, those that were taken out above all; and, where a person wants the engine filled again (`has_meta`
-        False), what the cluster is. A node that was itself taken out or replaced writes nothing, and nobody fills an
-        engine that holds another cluster. Raises EngineFailed.
+        False), what the cluster is, with `exposed_before` as in Meta. A node that was itself taken out or replaced
+        writes nothing, and nobody fills an engine that holds another cluster. Raises EngineFailed.
         """
         ring, paths = self._ring, self._paths
         if ring.role is Role.FRONT:
@@ -114,7 +116,7 @@ class Membership:
         if paths.meta not in found:
             if has_meta:
                 return  # emptied, or another engine: a person has to look first
-            meta = Meta(ring.cluster, now, ring.in_force, ring.retired)
+            meta = Meta(ring.cluster, now, ring.in_force, ring.retired, exposed_before=exposed_before)
             value = self._sealer.seal(paths.meta, 1, RecordClass.SITES, meta.encode())
             self._engine.commit([ModifiedAt(paths.meta, 0)], [Put(paths.meta, value)])
         there = found.get(paths.member(ring.node))

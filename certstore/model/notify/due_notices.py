@@ -159,8 +159,8 @@ def _may_notice(told: Told, now: datetime) -> bool:
 
 
 def _has_heard(told: Told, problem: StandingProblem) -> bool:
-    """Whether this occurrence was told. Another node, which told it, found it at another instant: but where it had stood
-    here too when something was told last, it was among that.
+    """Whether this occurrence was told. Another node, which told it, found it at another instant: but where it had
+    stood here too when something was told last, it was among that.
     """
     if (episode := told.problems.get(problem.key)) is None or episode == problem.episode:
         return episode is not None
