@@ -60,6 +60,7 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
         session, writer, replica, sealer, paths, ring.node, is_partial=is_partial, serves_web=serves_web
     )
     key_updates = clustering.key_updates = KeyUpdates(sealer, path)
+    replica.publish_only_while(key_updates.fence)
     clustering.put_back = lambda has_meta: Membership(session, sealer.ring, clustering.known_members).put_back(
         place, utc_now(), has_meta=has_meta, exposed_before=key_updates.exposed_before
     )
