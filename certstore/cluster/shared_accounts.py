@@ -126,21 +126,28 @@ class SharedAccounts(Accounts):
         """
         with self._changing:
             try:
-                seen = self._fetch(ca)
-                is_change = settings is None or self._is_change(ca, settings)
-                if is_change:
-                    self._lock(ca)
-                    seen = self._fetch(ca)
-            except EngineFailed as error:
-                logger.warning("cluster: the account at %s is used as this node knows it: %s", ca.key, error)
-                yield
-                return
-            try:
-                yield
+                seen = self._begun(ca, settings)
+                try:
+                    yield
+                finally:
+                    if seen is not None:
+                        self._give(ca, seen)
             finally:
-                self._give(ca, seen)
-                if is_change:
-                    self._locks.release(f"@{ca.key}")
+                self._locks.release(f"@{ca.key}")
+
+    def _begun(self, ca: Ca, settings: AccountSettings | None) -> _Seen | None:
+        """What the cluster has, and the lock where something is to change; None without the engine. Raises OrderFailed,
+        OSError.
+        """
+        try:
+            seen = self._fetch(ca)
+            if settings is not None and not self._is_change(ca, settings):
+                return seen
+            self._lock(ca)
+            return self._fetch(ca)
+        except EngineFailed as error:
+            logger.warning("cluster: the account at %s is used as this node knows it: %s", ca.key, error)
+            return None
 
     def _is_change(self, ca: Ca, settings: AccountSettings) -> bool:
         account = self.load(ca)

@@ -1,7 +1,7 @@
 """All nodes of a cluster have one account at each CA."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 from certstore.acme import keys
 from certstore.acme.account import Account, AccountSettings
 from certstore.acme.network import Conversation, OrderFailed
-from certstore.cluster.engine import ModifiedAt, Put
+from certstore.cluster.engine import EngineLost, ModifiedAt, Put, Reading
 from certstore.cluster.keys import ClusterKey
 from certstore.cluster.shared_accounts import SharedAccounts
 from certstore.files.atomic import make_folder
@@ -145,6 +145,25 @@ def test_an_engine_that_went_back_brings_no_old_key_back(nodes: tuple[Node, Node
     again = SharedAccounts(b.layout, b.session, b.sealer, PATHS, b.locks)
     again.read(before.items.values())
     assert used(b).key_authorization("t") == newest, "nor after a start"
+
+
+def test_the_lock_is_let_go_where_the_engine_goes_away_meanwhile(
+    nodes: tuple[Node, Node], store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other node could register or change the account as long as this one lives."""
+    a, b = nodes
+    answers, get = iter([True, False]), a.session.get
+
+    def get_once(keys: Sequence[str]) -> Reading:
+        if not next(answers, True):
+            raise EngineLost("away")
+        return get(keys)
+
+    monkeypatch.setattr(a.session, "get", get_once)
+    a.adopt(1)
+    assert PATHS.lock(f"@{CA.key}") not in store.items
+    b.adopt(2)
+    assert used(a).url == "https://ca.test/account/2"
 
 
 def test_what_was_seen_in_another_cluster_does_not_count(nodes: tuple[Node, Node]) -> None:
