@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from certstore.cluster.engine import Item
+from certstore.cluster.engine import Item, ModifiedAt
 from certstore.cluster.key_copies import open_copy
 from certstore.cluster.keys import KeyRing, KeysUnusable, update_keys
 from certstore.cluster.sealing import KeyRingSealer
@@ -35,6 +35,7 @@ class KeyUpdates:
         self._paths = ClusterPaths(sealer.ring.cluster)
         self._copies: dict[str, bytes] = {}
         self._meta: bytes | None = None
+        self._meta_modified = 0
         self._unwritten: str | None = None
         self._is_unfinished = False
         self.exposed_before: datetime | None = None
@@ -44,6 +45,12 @@ class KeyUpdates:
     def key_ids(self) -> tuple[str, ...]:
         """Those that this node has; it seals with the first."""
         return self._sealer.ring.in_force
+
+    def fence(self) -> tuple[ModifiedAt, ...]:
+        """What a write that waits for no other node has to compare: a node that was paused while the key was changed
+        would seal with one that has been retired, and nobody could read that.
+        """
+        return (ModifiedAt(self._paths.meta, self._meta_modified),) if self._meta is not None else ()
 
     def read(self, items: Iterable[Item]) -> bool:
         """Everything below `n/`, and `meta`: as `take`."""
@@ -58,7 +65,7 @@ class KeyUpdates:
             if where is None:
                 continue
             if where.shelf is Shelf.META:
-                self._meta, is_news = item.value, True
+                self._meta, self._meta_modified, is_news = item.value, item.modified, True
             elif where.shelf is Shelf.KEY and where.name == self._sealer.ring.node and len(self._copies) < _MOST_COPIES:
                 self._copies[where.parts[0]], is_news = item.value, True
         if not is_news:

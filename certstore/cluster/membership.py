@@ -33,15 +33,13 @@ from certstore.cluster.sealing import KeyRingSealer
 from certstore.model.cluster.health import last_changes
 from certstore.model.cluster.paths import ClusterPaths, Shelf, is_node_name
 from certstore.model.cluster.records import Live, Member, Meta, NodeListener, Role
-from certstore.model.cluster.wire import RecordClass, Refusal, Refused
+from certstore.model.cluster.wire import READ_BY_OTHERS, RecordClass, Refused
 from certstore.model.front import Front
 
 _TRIES = 3
 """How often a transaction is sent that gets no answer. It is conditional, so twice is once."""
 _ERASED_AT_ONCE = 100
 _ROUNDS = 20
-_READ_BY_OTHERS = (Refusal.NEWER_RELEASE, Refusal.UNKNOWN_KEY)
-"""Why a record that this node can't open may be good all the same."""
 
 
 class MembershipRefused(Exception):
@@ -103,11 +101,13 @@ class Membership:
         if not _commit(self._engine, compares, puts):
             raise MembershipRefused(f"the engine already holds a cluster {ring.cluster}")
 
-    def put_back(self, place: Place, now: datetime, *, has_meta: bool = True) -> None:
+    def put_back(
+        self, place: Place, now: datetime, *, has_meta: bool = True, exposed_before: datetime | None = None
+    ) -> None:
         """Write again what the engine has lost: this node's own record, brought up to date; what is known of the other
         members, those that were taken out above all; and, where a person wants the engine filled again (`has_meta`
-        False), what the cluster is. A node that was itself taken out or replaced writes nothing, and nobody fills an
-        engine that holds another cluster. Raises EngineFailed.
+        False), what the cluster is, with `exposed_before` as in Meta. A node that was itself taken out or replaced
+        writes nothing, and nobody fills an engine that holds another cluster. Raises EngineFailed.
         """
         ring, paths = self._ring, self._paths
         if ring.role is Role.FRONT:
@@ -116,7 +116,7 @@ class Membership:
         if paths.meta not in found:
             if has_meta:
                 return  # emptied, or another engine: a person has to look first
-            meta = Meta(ring.cluster, now, ring.in_force, ring.retired)
+            meta = Meta(ring.cluster, now, ring.in_force, ring.retired, exposed_before=exposed_before)
             value = self._sealer.seal(paths.meta, 1, RecordClass.SITES, meta.encode())
             self._engine.commit([ModifiedAt(paths.meta, 0)], [Put(paths.meta, value)])
         there = found.get(paths.member(ring.node))
@@ -150,7 +150,7 @@ class Membership:
         try:
             return self._member(item) if item is not None else None
         except Refused as error:
-            if error.why in _READ_BY_OTHERS:
+            if error.why in READ_BY_OTHERS:
                 raise
             return None
 

@@ -59,9 +59,10 @@ def open_clustering(writer: StoreWriter, edge: Settings, base: Path) -> Clusteri
     clustering = Clustering(
         session, writer, replica, sealer, paths, ring.node, is_partial=is_partial, serves_web=serves_web
     )
-    clustering.key_updates = KeyUpdates(sealer, path)
+    key_updates = clustering.key_updates = KeyUpdates(sealer, path)
+    replica.publish_only_while(key_updates.fence)
     clustering.put_back = lambda has_meta: Membership(session, sealer.ring, clustering.known_members).put_back(
-        place, utc_now(), has_meta=has_meta
+        place, utc_now(), has_meta=has_meta, exposed_before=key_updates.exposed_before
     )
     tokens = clustering.tokens = ClusterTokens(session, sealer, paths, writer.layout, clustering.lacking)
     duty = clustering.duty = ClusterDuty(

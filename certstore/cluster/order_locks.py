@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from certstore.cluster.engine import Committed, CreatedAt, Delete, Engine, EngineFailed, ModifiedAt, Op, Put
+from certstore.cluster.engine import Committed, CreatedAt, Delete, Engine, EngineFailed, ModifiedAt, Op, Put, Unknown
 from certstore.model.cluster.paths import ClusterPaths
 
 logger = logging.getLogger(__name__)
@@ -37,10 +37,18 @@ class OrderLocks:
     def __init__(self, session: LeasedEngine, paths: ClusterPaths, node: str) -> None:
         self._session, self._paths, self._node = session, paths, node
         self._lock = threading.Lock()
+        self._letting_go = threading.Lock()
+        """A lock that is taken again must not be let go meanwhile."""
         self._fences: dict[str, CreatedAt] = {}
+        self._left: dict[str, tuple[CreatedAt, tuple[Op, ...]]] = {}
+        """Let go, but the engine did not say that it heard."""
 
     def take(self, name: str) -> CreatedAt:
         """Raises LockHeld, EngineFailed."""
+        with self._letting_go:
+            return self._take(name)
+
+    def _take(self, name: str) -> CreatedAt:
         key = self._paths.lock(name)
         holder = self._node
         for _ in range(_ROUNDS):
@@ -64,17 +72,39 @@ class OrderLocks:
 
     def release(self, name: str, ops: Sequence[Op] = ()) -> bool:
         """With what has to be written while the lock still holds: False where that was not written. Without the engine
-        the lock goes with its lease.
+        the lock goes with its lease, or with `sweep`.
         """
         with self._lock:
             fence = self._fences.pop(name, None)
         if fence is None:
             return False
         with suppress(EngineFailed):
-            return isinstance(self._session.commit([fence], [*ops, Delete(fence.key)]), Committed)
+            outcome = self._session.commit([fence], [*ops, Delete(fence.key)])
+            if not isinstance(outcome, Unknown):
+                return isinstance(outcome, Committed)
+        with self._lock:
+            self._left[name] = fence, tuple(ops)
         return False
+
+    def sweep(self) -> None:
+        """Let go what a lost answer has left: its lease may live as long as this node, and nobody else could order."""
+        while self._left:
+            with self._letting_go:
+                with self._lock:
+                    name, (fence, ops) = next(iter(self._left.items()), ("", (None, ())))
+                if fence is None:
+                    return
+                try:
+                    outcome = self._session.commit([fence], [*ops, Delete(fence.key)])
+                except EngineFailed:
+                    return
+                if isinstance(outcome, Unknown):
+                    return
+                with self._lock:
+                    self._left.pop(name, None)
 
     def _held(self, name: str, fence: CreatedAt) -> CreatedAt:
         with self._lock:
             self._fences[name] = fence
+            self._left.pop(name, None)
         return fence

@@ -107,6 +107,7 @@ class Publisher:
         self._follower = follower
         self._keeps = keeps
         self._numbers = _Numbers()
+        self.conditions: Callable[[], Sequence[Compare]] = tuple  # of every transaction
         self.revision = 0
         """That of the engine with the latest change of this node since everything was compared."""
 
@@ -277,6 +278,7 @@ class Publisher:
     def _commit(self, group: Sequence[_Draft], fences: Sequence[Compare] = (), also: Sequence[Op] = ()) -> bool:
         """Whether it was committed; if not, what the engine has instead has been taken in."""
         transaction = self._transaction(group)
+        fences = [*fences, *self.conditions()]
         outcome = self._engine.commit([*transaction.compares, *fences], [*transaction.ops, *also])
         if isinstance(outcome, Committed):
             self._agree(transaction, dict.fromkeys(transaction.agreements, outcome.revision))

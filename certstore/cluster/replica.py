@@ -7,11 +7,11 @@ changed may be noted from any thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from certstore.cluster.agreed import AgreedState
-from certstore.cluster.engine import Batch, CreatedAt, Engine
+from certstore.cluster.engine import Batch, Compare, CreatedAt, Engine
 from certstore.cluster.first_sync import FirstSync, Synced
 from certstore.cluster.follower import Follower
 from certstore.cluster.local_records import LocalRecords
@@ -69,6 +69,10 @@ class Replica:
 
     def wake(self) -> None:
         self._woken.set()
+
+    def publish_only_while(self, conditions: Callable[[], Sequence[Compare]]) -> None:
+        """What is published from now on is so only where these hold in the engine."""
+        self._publisher.conditions = conditions
 
     @property
     def has_changes(self) -> bool:

@@ -86,6 +86,7 @@ class Rotation:
         self._now = clock
         self._paths = ClusterPaths(ring.cluster)
         self._sealer = KeyRingSealer(ring)
+        self._stolen = set[str]()
 
     def run(self, stolen: str | None = None) -> Rotated:
         """`stolen` is a node that was taken out because somebody else has its files. Raises MembershipRefused where it
@@ -94,6 +95,7 @@ class Rotation:
         ring = self._sealer.ring
         if ring.role is Role.FRONT:
             raise MembershipRefused(f"{ring.node} is a front and can't change keys", "do it on a full node")
+        self._stolen = {stolen} if stolen is not None else set()
         self._learn()
         meta = self._meta()
         if len(meta.key_ids) > 1:
@@ -123,7 +125,14 @@ class Rotation:
         exposed = self._now() if meta.stolen else meta.exposed_before
         retired = (*meta.retired, *olds)
         self._set(replace(meta, key_ids=(key_id,), retired=retired, stolen=(), exposed_before=exposed), key_id)
+        self._take_out({*self._stolen, *meta.stolen})
         return Rotated(key_id, resealed, unread)
+
+    def _take_out(self, stolen: set[str]) -> None:
+        """Again, where its record was shown anew under the old key: with the new one that is over."""
+        membership = Membership(self._engine, self._sealer.ring, self._known)
+        for node in sorted(stolen & set(membership.view().nodes)):
+            membership.leave(node, self._now())
 
     def _begin(self, stolen: str | None) -> None:
         """The copies and what names the key, in one transaction where there are not very many. This node too has the
@@ -227,7 +236,7 @@ class Rotation:
 
     def _copies(self, old: str, key_id: str) -> Iterator[Put]:
         ring, view = self._sealer.ring, self._view()
-        for name in view.nodes:
+        for name in self._nodes_of(view):
             value = seal_copy(ring.cluster, view.members[name], ring.keys[key_id], ring.keys[old])
             yield Put(self._paths.of(Shelf.KEY, key_id, name), value)
 
@@ -237,7 +246,12 @@ class Rotation:
 
     def _lives(self) -> dict[str, tuple[str, ...]]:
         view = self._view()
-        return {name: live.key_ids for name, live in view.lives.items() if name in view.nodes}
+        return {name: live.key_ids for name, live in view.lives.items() if name in self._nodes_of(view)}
+
+    def _nodes_of(self, view: ClusterView) -> list[str]:
+        """Whoever has a stolen node's files may show its old record again, or a newer one: it gets no key with that."""
+        stolen = {*self._stolen, *(view.meta.stolen if view.meta is not None else ())}
+        return [name for name in view.nodes if name not in stolen]
 
     def _view(self) -> ClusterView:
         return Membership(self._engine, self._sealer.ring, self._known).view()

@@ -22,7 +22,7 @@ from certstore.cluster.order_locks import LockHeld, OrderLocks
 from certstore.cluster.sealing import Sealer
 from certstore.files.atomic import make_folder, replace_file
 from certstore.model.cluster.paths import ClusterPaths, Shelf
-from certstore.model.cluster.wire import RecordClass, Refused
+from certstore.model.cluster.wire import READ_BY_OTHERS, RecordClass, Refused
 from certstore.model.layout import Layout
 from certstore.model.renewal.ca import Ca
 from certstore.model.renewal.failure import Cause, Failure
@@ -62,6 +62,8 @@ class _Seen:
     modified: int = 0
     generation: int = 0
     record: _Record | None = None
+    is_readable: bool = True
+    """Or others can read it, and it must not be written over."""
 
 
 class SharedAccounts(Accounts):
@@ -124,21 +126,28 @@ class SharedAccounts(Accounts):
         """
         with self._changing:
             try:
-                seen = self._fetch(ca)
-                is_change = settings is None or self._is_change(ca, settings)
-                if is_change:
-                    self._lock(ca)
-                    seen = self._fetch(ca)
-            except EngineFailed as error:
-                logger.warning("cluster: the account at %s is used as this node knows it: %s", ca.key, error)
-                yield
-                return
-            try:
-                yield
+                seen = self._begun(ca, settings)
+                try:
+                    yield
+                finally:
+                    if seen is not None:
+                        self._give(ca, seen)
             finally:
-                self._give(ca, seen)
-                if is_change:
-                    self._locks.release(f"@{ca.key}")
+                self._locks.release(f"@{ca.key}")
+
+    def _begun(self, ca: Ca, settings: AccountSettings | None) -> _Seen | None:
+        """What the cluster has, and the lock where something is to change; None without the engine. Raises OrderFailed,
+        OSError.
+        """
+        try:
+            seen = self._fetch(ca)
+            if settings is not None and not self._is_change(ca, settings):
+                return seen
+            self._lock(ca)
+            return self._fetch(ca)
+        except EngineFailed as error:
+            logger.warning("cluster: the account at %s is used as this node knows it: %s", ca.key, error)
+            return None
 
     def _is_change(self, ca: Ca, settings: AccountSettings) -> bool:
         account = self.load(ca)
@@ -162,7 +171,7 @@ class SharedAccounts(Accounts):
         """Raises EngineFailed, OSError."""
         path = self._paths.of(Shelf.ACCOUNT, ca.key)
         item = self._engine.get([path]).by_key().get(path)
-        return _Seen() if item is None else self._seen(ca.key, item)
+        return _Seen(generation=self._floor(ca.key)) if item is None else self._seen(ca.key, item)
 
     def _seen(self, ca: str, item: Item) -> _Seen:
         """Raises OSError."""
@@ -171,11 +180,16 @@ class SharedAccounts(Accounts):
             record = _Record.decode(opened.plaintext)
         except Refused as error:
             logger.warning("cluster: the account at %s does not count: %s", ca, error)
-            return _Seen(item.modified)
+            return _Seen(item.modified, self._floor(ca), is_readable=error.why not in READ_BY_OTHERS)
         except (KeyError, TypeError, ValueError, RecursionError):
             logger.warning("cluster: the account at %s does not count: it can't be understood", ca)
-            return _Seen(item.modified)
+            return _Seen(item.modified, self._floor(ca))
+        floor = self._floor(ca)
+        if opened.generation < floor:  # the engine went back: its key may be one that the CA no longer takes
+            logger.warning("cluster: the engine has an old account at %s: this node's is written again", ca)
+            return _Seen(item.modified, floor)
         self._take(ca, record)
+        self._raise_floor(ca, opened.generation)
         return _Seen(item.modified, opened.generation, record)
 
     def _take(self, ca: str, record: _Record) -> None:
@@ -197,16 +211,31 @@ class SharedAccounts(Accounts):
     def _give(self, ca: Ca, seen: _Seen) -> None:
         """The next use tries again what can't be given now."""
         ours = self._read(ca.key)
-        if ours is None or ours == seen.record:
+        if ours is None or ours == seen.record or not seen.is_readable:
             return
         path = self._paths.of(Shelf.ACCOUNT, ca.key)
         value = self._sealer.seal(path, seen.generation + 1, RecordClass.CONTROL, ours.encode())
         try:
             outcome = self._engine.commit([ModifiedAt(path, seen.modified)], [Put(path, value)])
-            if not isinstance(outcome, Committed):
+            if isinstance(outcome, Committed):
+                self._raise_floor(ca.key, seen.generation + 1)
+            else:
                 self._fetch(ca)
         except EngineFailed as error:
             logger.warning("cluster: the account at %s could not be shared: %s", ca.key, error)
+
+    def _floor(self, ca: str) -> int:
+        """The generation of the newest account that this node has seen in this cluster."""
+        try:
+            cluster, generation = self._layout.account_generation(ca).read_text().split()
+            return int(generation) if cluster == self._paths.cluster else 0
+        except (FileNotFoundError, ValueError):
+            return 0
+
+    def _raise_floor(self, ca: str, generation: int) -> None:
+        if generation > self._floor(ca):
+            path = self._layout.account_generation(ca)
+            replace_file(path, f"{self._paths.cluster} {generation}\n".encode(), 0o600, self._layout.temporary)
 
     def _read(self, ca: str) -> _Record | None:
         """The files as they are; None where they make no whole account."""

@@ -11,14 +11,13 @@ import json
 import logging
 import threading
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import replace
 
 from certstore.cluster.engine import Committed, Engine, EngineFailed, Item, ModifiedAt, Op, Put
 from certstore.cluster.order_locks import OrderLocks
 from certstore.cluster.sealing import Sealer
 from certstore.model.cluster.paths import ClusterPaths, RecordPath, Shelf
-from certstore.model.cluster.wire import RecordClass, Refused
+from certstore.model.cluster.wire import READ_BY_OTHERS, RecordClass, Refused
 from certstore.model.renewal.state import RenewalState
 from certstore.renewal.memory import MOST_EVENTS, RenewalMemory, is_counter
 
@@ -73,8 +72,11 @@ class SharedBooks:
         if fence is not None and memory is not None:
             path = self._paths.of(Shelf.RENEWAL, site)
             text = json.dumps(replace(memory.state(site), info=None).to_json())
-            # Later locks came into being at later revisions, so this rises from holder to holder.
-            ops.append(Put(path, self._sealer.seal(path, fence.revision, RecordClass.CONTROL, text.encode())))
+            try:
+                # Later locks came into being at later revisions, so this rises from holder to holder.
+                ops.append(Put(path, self._sealer.seal(path, fence.revision, RecordClass.CONTROL, text.encode())))
+            except (Refused, ValueError) as error:  # a lock that stays would keep all nodes from ordering
+                logger.warning("cluster: what renewal remembers of %s is not shared: %s", site, error)
         self._locks.release(site, ops)
 
     # What the others wrote
@@ -120,6 +122,7 @@ class SharedBooks:
 
     def flush(self) -> bool:
         """Give the others what was counted here; whether there was anything. Without the engine, the next call does."""
+        self._locks.sweep()
         with self._noting:
             changed, self._changed = self._changed, set()
         with self._lock:
@@ -128,7 +131,9 @@ class SharedBooks:
             if key not in counters:
                 continue
             try:
-                self._put_together(key, counters[key])
+                if not self._put_together(key, counters[key]):
+                    with self._noting:
+                        self._changed.add(key)
             except EngineFailed as error:
                 logger.debug("cluster: what was counted is not shared yet: %s", error)
                 with self._noting:
@@ -138,24 +143,31 @@ class SharedBooks:
                 logger.debug("cluster: %s is counted by each node for itself", key)
         return bool(changed)
 
-    def _put_together(self, key: str, ours: list[float]) -> None:
+    def _put_together(self, key: str, ours: list[float]) -> bool:
+        """False where it has to wait: what others counted can't be read here, and would be lost."""
         path = self._path(key)
         for _ in range(_ROUNDS):
             item = self._engine.get([path]).by_key().get(path)
             generation, theirs = 0, list[float]()
             if item is not None:
-                with suppress(Refused, ValueError, RecursionError):
+                try:
                     opened = self._sealer.open(path, item.value)
                     generation, theirs = opened.generation, _times(opened.plaintext)
+                except Refused as error:
+                    if error.why in READ_BY_OTHERS:
+                        return False
+                except (ValueError, RecursionError):
+                    pass  # it counts for nobody
             whole = sorted({*theirs, *ours})[-MOST_EVENTS:]
             if whole == theirs:
-                return
+                return True
             value = self._sealer.seal(path, generation + 1, RecordClass.CONTROL, json.dumps(whole).encode())
             outcome = self._engine.commit(
                 [ModifiedAt(path, item.modified if item is not None else 0)], [Put(path, value)]
             )
             if isinstance(outcome, Committed):
-                return
+                return True
+        return True
 
     def _path(self, key: str) -> str:
         ca, _, name = key.partition("|")

@@ -35,6 +35,8 @@ class SharedTold:
         """What this node told, and the others have to know."""
         self._offered: dict[str, Told] = {}
         self._generations: dict[str, int] = {}
+        self._given: dict[str, tuple[int, Told]] = {}
+        """By path, what this node tried to write last."""
 
     def offer(self, told: Mapping[str, Told]) -> None:
         with self._lock:
@@ -49,6 +51,7 @@ class SharedTold:
     def tell(self, recipient: str, told: Told) -> None:
         with self._lock:
             self._waiting[recipient] = told
+            self._news.pop(recipient, None)  # from before
             self._offered.pop(recipient, None)
         self._flush()
 
@@ -71,10 +74,14 @@ class SharedTold:
 
     def _learn(self, path: str, generation: int, recipient: str, told: Told) -> None:
         with self._lock:
-            if path != self._path(recipient) or generation < self._generations.get(path, 0):
+            known = self._generations.get(path, 0)
+            if path != self._path(recipient) or generation < known:
                 return
             self._generations[path] = generation
             self._offered.pop(recipient, None)
+            if generation > known and self._given.get(path) != (generation, told):
+                # The node that had the duty meanwhile has told more: what waits here must not replace that later.
+                self._waiting.pop(recipient, None)
             if recipient not in self._waiting:
                 self._news[recipient] = told
 
@@ -99,6 +106,7 @@ class SharedTold:
         path = self._path(recipient)
         with self._lock:
             generation = self._generations.get(path, 0) + 1
+            self._given[path] = generation, told
         text = json.dumps({"recipient": recipient, "told": told.to_json()})
         value = self._sealer.seal(path, generation, RecordClass.CONTROL, text.encode())
         outcome = self._engine.commit([fence] if is_news else [fence, ModifiedAt(path, 0)], [Put(path, value)])

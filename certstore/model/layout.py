@@ -235,6 +235,10 @@ class Layout:
         """The key of an account of this node's own, in whose place that of the cluster came."""
         return self.account(ca) / "replaced-key.pem"
 
+    def account_generation(self, ca: str) -> Path:
+        """The cluster whose account this is, and which generation of it."""
+        return self.account(ca) / "generation"
+
     def account_facts(self, ca: str) -> Path:
         """The account's URL and contacts, as they are at the CA."""
         return self.account(ca) / "account.json"

@@ -54,6 +54,10 @@ class Refusal(StrEnum):
     """Authentic, but older than what this node has seen."""
 
 
+READ_BY_OTHERS = (Refusal.NEWER_RELEASE, Refusal.UNKNOWN_KEY)
+"""Why a record that this node can't open may be good all the same: it must not be written over."""
+
+
 class Refused(Exception):
     """A value from the engine that does not count. `key_id` is the one that is missing or retired, in hex."""
 

@@ -140,7 +140,7 @@ def _next_notice(recipient: str, current: list[Matter], standing: Standing, told
     if told.days.get(NoticeKind.DAILY) != day and any(_is_due_today(each, now) for each in daily):
         return warning.of_the_day(daily)
     fresh = [each for each in current if not each.kind.is_daily and told.marks.get(each.site) != each.mark]
-    is_new = any(told.problems.get(each.key) != each.episode for each in lasting)
+    is_new = any(not _has_heard(told, each) for each in lasting)
     if may_notice and (is_new or any(each.is_gathered(now) for each in fresh)):
         return warning.of_news(fresh)
     if may_notice and lasting and (told.reported_at is None or day_of(told.reported_at) != day):
@@ -156,6 +156,15 @@ def _next_notice(recipient: str, current: list[Matter], standing: Standing, told
 def _may_notice(told: Told, now: datetime) -> bool:
     """An instant ahead of the clock is from before the clock was set back."""
     return told.noticed_at is None or not timedelta() <= now - told.noticed_at < BETWEEN_NOTICES
+
+
+def _has_heard(told: Told, problem: StandingProblem) -> bool:
+    """Whether this occurrence was told. Another node, which told it, found it at another instant: but where it had
+    stood here too when something was told last, it was among that.
+    """
+    if (episode := told.problems.get(problem.key)) is None or episode == problem.episode:
+        return episode is not None
+    return told.reported_at is not None and problem.has_stood(TOLD_ALONG_AFTER, told.reported_at)
 
 
 def _is_due_today(matter: Matter, now: datetime) -> bool:

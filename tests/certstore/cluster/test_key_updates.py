@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certstore.cluster.engine import Item
+from certstore.cluster.engine import Item, ModifiedAt
 from certstore.cluster.key_copies import seal_copy
 from certstore.cluster.key_updates import KeyUpdates
 from certstore.cluster.keys import ClusterKey, KeyRing, read_keys, write_keys
@@ -48,6 +48,14 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)
+
+
+def test_a_write_counts_only_where_the_engine_shows_the_same_state_of_the_key(scene: Scene) -> None:
+    assert scene.updates.fence() == ()
+    scene.updates.read([scene.meta(scene.old.key_id)])
+    assert scene.updates.fence() == (ModifiedAt(scene.paths.meta, 1),)
+    scene.updates.take([replace(scene.meta(scene.old.key_id), modified=7)])
+    assert scene.updates.fence() == (ModifiedAt(scene.paths.meta, 7),)
 
 
 def test_the_steps_of_a_change(scene: Scene) -> None:

@@ -502,9 +502,10 @@ def test_an_emptied_engine_is_founded_again_with_the_same_keys(cluster: Cluster)
     cluster.store.empty()
     cluster.first.put_back(HERE, NOW)
     assert cluster.first.view().meta is None, "only where a person wants so"
-    cluster.first.put_back(HERE, NOW, has_meta=False)
+    cluster.first.put_back(HERE, NOW, has_meta=False, exposed_before=NOW)
     Membership(cluster.engine, ring).put_back(THERE, NOW)
     view = Membership(cluster.engine, ring).view()
     assert view.nodes == ["edge-a", "edge-b"]
     assert view.meta is not None
     assert view.meta.cluster == cluster.ring.cluster
+    assert view.meta.exposed_before == NOW, "keys that a stolen node had are still to be replaced"

@@ -77,3 +77,31 @@ def test_without_the_engine_nobody_has_it(store: MemoryStore) -> None:
     with pytest.raises(EngineFailed):
         a.take(SITE)
     assert a.fence(SITE) is None
+
+
+@pytest.mark.parametrize("fault", ["is_cut", "hold_requests"])
+def test_a_lock_whose_end_the_engine_did_not_hear_is_let_go_later(fault: str, store: MemoryStore) -> None:
+    """The node lives, and its lease with it: nobody else could order for the site."""
+    (session, a), (_, b) = locks(store, "edge-a"), locks(store, "edge-b")
+    a.take(SITE)
+    setattr(session.faults, fault, 1)
+    assert not a.release(SITE, [Put(RECORD, b"state")])
+    a.sweep()
+    session.faults.is_cut = False
+    a.sweep()
+    b.take(SITE)
+    assert store.items[RECORD].value == b"state"
+    store.deliver_late()
+    a.sweep()
+    assert PATHS.lock(SITE) in store.items, "it is the other one's now"
+
+
+def test_a_lock_that_was_taken_again_stays(store: MemoryStore) -> None:
+    session, a = locks(store, "edge-a")
+    a.take(SITE)
+    session.faults.is_cut = True
+    assert not a.release(SITE, [Put(RECORD, b"old")])
+    session.faults.is_cut = False
+    fence = a.take(SITE)
+    a.sweep()
+    assert isinstance(session.commit([fence], [Put(RECORD, b"new")]), Committed)

@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
+from certstore.cluster.engine import ModifiedAt, Put
 from certstore.cluster.first_sync import ForeignEngine
 from certstore.store.errors import InvalidSite, NotWritable, UnknownSite, UnknownVersion
 from certstore.store.trial import Trial
 from tests.certificates import CertificateAuthority, Issued
+from tests.certstore.cluster.memory_engine import MemoryEngine
 from tests.certstore.cluster.replicas import Nodes
 
 SITES = ("one.test", "two.test", "three.test")
@@ -51,6 +53,23 @@ def assert_equal(nodes: Nodes) -> None:
 def test_a_drop_on_one_node_is_served_by_all(nodes: Nodes) -> None:
     nodes["edge-b"].add(SITES[0])
     nodes["edge-b"].install(SITES[0], certificates(SITES[0])[0])
+    nodes.settle()
+    assert_equal(nodes)
+    assert nodes["edge-a"].served()[SITES[0]][0] is not None
+
+
+def test_what_a_paused_node_seals_with_a_retired_key_is_not_published(nodes: Nodes) -> None:
+    """Nobody could read it, and the node itself would take it for published."""
+    node, meta = nodes["edge-b"], nodes.paths.meta
+    seen = nodes.store.items[meta]
+    node.replica.publish_only_while(lambda: [ModifiedAt(meta, seen.modified)])
+    MemoryEngine(nodes.store).commit([ModifiedAt(meta, seen.modified)], [Put(meta, seen.value)])
+    node.add(SITES[0])
+    node.install(SITES[0], certificates(SITES[0])[0])
+    node.step()
+    assert nodes.paths.site(SITES[0]) not in nodes.store.items
+    assert node.replica.unpublished() == [SITES[0]]
+    seen = nodes.store.items[meta]
     nodes.settle()
     assert_equal(nodes)
     assert nodes["edge-a"].served()[SITES[0]][0] is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -93,13 +93,26 @@ class Cluster:
             if node.name not in but:
                 node.turn()
 
-    def rotate(self, by: str = "edge-a", *, but: Sequence[str] = (), engine: MemoryEngine | None = None) -> Rotated:
+    def rotate(
+        self,
+        by: str = "edge-a",
+        *,
+        but: Sequence[str] = (),
+        engine: MemoryEngine | None = None,
+        stolen: str | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Rotated:
         node = self.nodes[by]
+
+        def pause(_: float) -> None:
+            self.turn(*but)
+            meanwhile()
+
         rotation = Rotation(
             engine or node.engine, node.file, node.ring, {}, lambda _: None,
-            pause=lambda _: self.turn(*but), patience=1,
+            pause=pause, patience=1,
         )  # fmt: skip
-        return rotation.run()
+        return rotation.run(stolen)
 
     def sealed(self) -> dict[str, Item]:
         """All records under cluster keys, by path."""
@@ -276,6 +289,26 @@ def test_a_node_that_joins_meanwhile_gets_the_key_too(cluster: Cluster) -> None:
     cluster.turn()
     assert_rotated(cluster, rotated.key_id)
     assert "edge-c" in cluster.nodes
+
+
+@pytest.mark.parametrize("generation", [1, 50], ids=["its old record", "a forged one"])
+@pytest.mark.parametrize("name", ["edge-b", "edge-f"])
+def test_a_stolen_node_that_shows_its_record_again_gets_no_key(cluster: Cluster, name: str, generation: int) -> None:
+    """Whoever has its files reaches the engine until somebody takes its credential away."""
+    path = cluster.paths.member(name)
+    plaintext = cluster.first.sealer.open(path, cluster.engine.get([path]).items[0].value).plaintext
+    shown = KeyRingSealer(cluster.first_ring).seal(path, generation, RecordClass.SITES, plaintext)
+    Membership(cluster.engine, cluster.first.ring).leave(name, NOW)
+    thief = cluster.nodes.pop(name)
+    thief.put(path, shown)
+    rotated = cluster.rotate(stolen=name, meanwhile=lambda: thief.put(path, shown))
+    cluster.turn()
+    assert not [item.key for item in cluster.engine.read(cluster.paths.shelf(Shelf.KEY)).items if name in item.key]
+    thief.turn()
+    assert thief.ring.keys.keys() == {cluster.first_ring.current}
+    view = Membership(cluster.engine, cluster.first.ring).view()
+    assert name not in view.nodes
+    assert cluster.first.ring.keys.keys() == {rotated.key_id}
 
 
 def test_a_front_can_not_do_it(cluster: Cluster) -> None:

@@ -1,7 +1,7 @@
 """All nodes of a cluster have one account at each CA."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -10,8 +10,10 @@ import pytest
 from certstore.acme import keys
 from certstore.acme.account import Account, AccountSettings
 from certstore.acme.network import Conversation, OrderFailed
-from certstore.cluster.engine import ModifiedAt, Put
+from certstore.cluster.engine import EngineLost, ModifiedAt, Put, Reading
+from certstore.cluster.keys import ClusterKey
 from certstore.cluster.shared_accounts import SharedAccounts
+from certstore.files.atomic import make_folder
 from certstore.model.cluster.paths import Shelf
 from certstore.model.layout import Layout
 from certstore.model.renewal.ca import Ca, find_ca
@@ -124,6 +126,66 @@ def test_a_record_that_was_planted_does_not_count(nodes: tuple[Node, Node], stor
     b.adopt(2)
     assert b.accounts.load(CA) is not None
     assert used(a).url == "https://ca.test/account/2"
+
+
+def test_an_engine_that_went_back_brings_no_old_key_back(nodes: tuple[Node, Node], store: MemoryStore) -> None:
+    """The CA takes the new key only, and no node would have it any more."""
+    a, b = nodes
+    a.adopt(1)
+    used(b)
+    before = store.snapshot()
+    a.adopt(1)
+    newest = used(b).key_authorization("t")
+    store.restore(before)
+    for node in nodes:
+        node.come_back()
+        node.accounts.read(store.items.values())
+    assert used(b).key_authorization("t") == newest
+    assert used(a).key_authorization("t") == newest
+    again = SharedAccounts(b.layout, b.session, b.sealer, PATHS, b.locks)
+    again.read(before.items.values())
+    assert used(b).key_authorization("t") == newest, "nor after a start"
+
+
+def test_the_lock_is_let_go_where_the_engine_goes_away_meanwhile(
+    nodes: tuple[Node, Node], store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No other node could register or change the account as long as this one lives."""
+    a, b = nodes
+    answers, get = iter([True, False]), a.session.get
+
+    def get_once(keys: Sequence[str]) -> Reading:
+        if not next(answers, True):
+            raise EngineLost("away")
+        return get(keys)
+
+    monkeypatch.setattr(a.session, "get", get_once)
+    a.adopt(1)
+    assert PATHS.lock(f"@{CA.key}") not in store.items
+    b.adopt(2)
+    assert used(a).url == "https://ca.test/account/2"
+
+
+def test_what_was_seen_in_another_cluster_does_not_count(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    b.adopt(2)
+    make_folder(a.layout.account(CA.key), 0o700)
+    a.layout.account_generation(CA.key).write_text(f"{'0' * 16} 7\n")
+    assert used(a).url == "https://ca.test/account/2"
+
+
+def test_an_account_that_only_others_can_read_is_not_written_over(nodes: tuple[Node, Node], store: MemoryStore) -> None:
+    """The key was changed while this node was paused."""
+    a, b = nodes
+    a.adopt(1)
+    used(b)
+    key = ClusterKey.draw()
+    a.sealer.use(a.sealer.ring.with_key(key).sealing_with(key.key_id))
+    a.adopt(2)
+    assert used(b).url == "https://ca.test/account/1"
+    assert used(a).url == "https://ca.test/account/2"
+    b.sealer.use(b.sealer.ring.with_key(key).sealing_with(key.key_id))
+    assert used(b).url == "https://ca.test/account/2"
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from certstore.cluster.engine import ModifiedAt, Put
+from certstore.cluster.keys import ClusterKey
 from certstore.cluster.shared_books import SharedBooks
 from certstore.model.cluster.paths import Shelf
 from certstore.model.cluster.wire import RecordClass
@@ -232,3 +233,30 @@ def test_a_record_that_was_planted_does_not_count(nodes: list[Node], store: Memo
     item = store.items[PATHS.of(Shelf.RENEWAL, SITE)]
     b.books.read([replace(item, value=item.value[:-1] + bytes([item.value[-1] ^ 1]))])
     assert b.memory.state(SITE) == FRESH
+
+
+def test_a_count_that_only_others_can_read_is_not_written_over(nodes: list[Node], store: MemoryStore) -> None:
+    """The key was changed while this node was paused: it gets the new one with the next news."""
+    a, b = nodes
+    key = ClusterKey.draw()
+    a.sealer.use(a.sealer.ring.with_key(key).sealing_with(key.key_id))
+    for day in range(3):
+        a.order(NOW - timedelta(days=day))
+    a.books.flush()
+    before = dict(store.items)
+    for day in range(3, 5):
+        b.order(NOW - timedelta(days=day))
+    b.books.flush()
+    assert store.items == before
+    b.sealer.use(b.sealer.ring.with_key(key).sealing_with(key.key_id))
+    settle(nodes)
+    assert a.is_held_back()
+    assert b.is_held_back()
+
+
+def test_a_state_that_can_not_be_sealed_leaves_no_lock(nodes: list[Node], store: MemoryStore) -> None:
+    a, _ = nodes
+    a.locks.take(SITE)
+    a.memory.put(SITE, replace(FAILED, failure=Failure(Cause.DNS, "x" * (2 << 20))))
+    a.books.let_go(SITE)
+    assert PATHS.lock(SITE) not in store.items

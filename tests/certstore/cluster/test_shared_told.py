@@ -67,11 +67,42 @@ def test_a_node_that_has_lost_the_duty_tells_nothing_new(nodes: tuple[Node, Node
     b.take_duty()
     b.told.tell(WHO, SECOND)
     a.told.tell(WHO, FIRST)
-    assert a.news() == {}, "it has told this recipient too, and waits until it may say so"
+    assert a.news() == {WHO: SECOND}
     assert b.news() == {WHO: SECOND}
     a.duty = None
     a.told.tell("b@example.org", FIRST)
     assert "b@example.org" not in b.news()
+
+
+def test_what_waits_from_an_earlier_duty_replaces_nothing_newer(nodes: tuple[Node, Node]) -> None:
+    """It would be told once more, by whoever warns next."""
+    a, b = nodes
+    a.take_duty()
+    a.session.faults.is_cut = True
+    a.told.tell(WHO, FIRST)
+    a.session.faults.is_cut = False
+    b.take_duty()
+    b.told.tell(WHO, SECOND)
+    assert a.news() == {WHO: SECOND}
+    a.take_duty()
+    assert a.news() == {}
+    assert b.news() == {WHO: SECOND}
+
+
+@pytest.mark.parametrize("lost_replies", [0, 1])
+def test_what_is_told_counts_more_than_what_was_heard_before(lost_replies: int, nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    a.take_duty()
+    a.session.faults.lose_replies = lost_replies
+    a.told.tell(WHO, FIRST)
+    while (batch := a.feed.next(0)) is not None:
+        a.told.read(batch.put)
+    a.session.faults.is_cut = True
+    a.told.tell(WHO, SECOND)
+    assert a.told.news() == {}
+    a.session.faults.is_cut = False
+    a.news()
+    assert b.news() == {WHO: SECOND}
 
 
 @pytest.mark.parametrize("fault", ["is_cut", "lose_replies", "hold_requests"])

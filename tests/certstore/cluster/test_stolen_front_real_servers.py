@@ -245,6 +245,6 @@ def test_a_front_whose_store_went_with_the_power_takes_everything_again(tmp_path
                     wait_for(lambda: SITE in scene.front.sites(), "it has the site", seconds=60)
                     wait_for(lambda: served(root, SITE) == fingerprint, "it serves what it served", seconds=60)
                     wait_for(lambda: front.is_current, "it is in step")
-                    assert not scene.front.layout.joining.exists()
+                    wait_for(lambda: not scene.front.layout.joining.exists(), "balancers hear of it")
             finally:
                 scene.front.close()

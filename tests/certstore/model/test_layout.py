@@ -32,6 +32,7 @@ TOKEN = "x" * 16
         (HERE.challenge(TOKEN), f"challenges/{TOKEN}"),
         (HERE.account_key("ca"), "accounts/ca/key.pem"),
         (HERE.account_facts("ca"), "accounts/ca/account.json"),
+        (HERE.account_generation("ca"), "accounts/ca/generation"),
         (HERE.snapshot_journal, "state/snapshot.jsonl"),
         (HERE.drop_digests, "state/drops.jsonl"),
         (HERE.seen_places, "state/places.jsonl"),

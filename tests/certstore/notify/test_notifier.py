@@ -496,6 +496,25 @@ def test_each_node_tells_its_own_problems_and_only_one_what_all_find(office: Off
     assert len(office.server.messages) == 2
 
 
+def test_node_that_takes_the_duty_over_does_not_tell_again_what_all_find(office: Office) -> None:
+    office.problems = [AWAY]
+    turns, sharings = [Turn(), Turn()], [Together(), Together()]
+    sharings[0].other, sharings[1].other = sharings[1], sharings[0]
+    first = office.notifier(turns[0], sharings[0], "store-0")
+    turns[0].is_ours = True
+    first.round()
+    office.now += timedelta(seconds=30)
+    second = office.notifier(turns[1], sharings[1], "store-1")
+    for minute in range(5 * 60):
+        turns[0].is_ours, turns[1].is_ours = (minute // 40) % 2 == 0, (minute // 40) % 2 == 1
+        for node in (first, second):
+            node.round()
+        office.now += MINUTE
+    first.stop()
+    second.stop()
+    assert len(office.server.messages) == 1
+
+
 def test_restart_tells_a_problem_of_the_service_once(office: Office) -> None:
     office.problems = [FULL]
     for _ in range(6):

@@ -246,6 +246,15 @@ def test_problem_that_comes_and_goes_brings_at_most_a_notice_an_hour() -> None:
     assert 5 < len(sent) <= 5 * 24
 
 
+@pytest.mark.parametrize("seconds", [-40, 40])
+def test_problem_that_another_node_found_a_little_earlier_or_later_is_not_told_again(seconds: int) -> None:
+    told = plan_problems(problem())[0].told
+    found = problem(since=NOON - 10 * MINUTE + timedelta(seconds=seconds))
+    assert plan_problems(found, told=told, now=NOON + 2 * HOUR) == []
+    anew = problem(since=NOON + 30 * MINUTE)
+    assert len(plan_problems(anew, told=told, now=NOON + 2 * HOUR)) == 1
+
+
 def test_problem_that_lapsed_is_not_called_over() -> None:
     told = plan_problems(problem())[0].told
     assert plan_problems(told=told, now=NOON + 2 * HOUR, lapsed=("disk_full",)) == []
