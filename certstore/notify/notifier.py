@@ -17,7 +17,7 @@ from certstore.files.keyed_state import KeyedState, is_read_by
 from certstore.model.duty import Alone, Duty
 from certstore.model.layout import Layout
 from certstore.model.notify.due_notices import Told
-from certstore.model.notify.standing_problems import NONE_STANDING, FoundProblem, Standing
+from certstore.model.notify.standing_problems import FoundProblem, Standing
 from certstore.model.notify.warnings import Matter
 from certstore.model.settings.models import NotifySettings
 from certstore.notify.channel import Channel, ChannelFailed, Refused
@@ -74,7 +74,7 @@ class Notifier:
         self._outboxes = [Outbox(channel, self._kept, self._sharing) for channel in self.channels]
         self._own_outboxes = [Outbox(channel, self._kept_own, node=node) for channel in self.channels]
         self._tracker = ProblemTracker(layout)
-        self._common = NONE_STANDING
+        self._common = self._tracker.unknown()
         """What every node finds, as this one saw it last."""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="notify", daemon=True)

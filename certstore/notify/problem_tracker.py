@@ -43,10 +43,14 @@ class ProblemTracker:
             self._remember(key, next_sighting(self._sightings.get(key), now, is_there=key in there))
         if self._is_first:
             self._is_first = False
-            return Standing(lapsed=frozenset(self._sightings)), Standing(lapsed=frozenset(self._sightings))
+            return self.unknown(), self.unknown()
         own = {key: each for key, each in there.items() if not each.is_common}
         common = {key: each for key, each in there.items() if each.is_common}
         return standing_of(own, self._sightings), standing_of(common, self._sightings)
+
+    def unknown(self) -> Standing:
+        """What stands before anybody has looked: nothing is new, and nothing is over."""
+        return Standing(lapsed=frozenset(self._sightings))
 
     def close(self) -> None:
         self._kept.close()

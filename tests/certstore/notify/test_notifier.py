@@ -531,3 +531,18 @@ def test_problems_that_cannot_be_looked_at_do_not_stop_other_warnings(office: Of
     notifier.round()
     notifier.stop()
     assert len(office.server.messages) == 1
+
+
+def test_problems_that_cannot_be_looked_at_after_a_start_are_not_over(office: Office) -> None:
+    office.problems = [AWAY]
+    turn = Turn()
+    turn.is_ours = True
+    notifier = office.notifier(duty=turn, node="edge-a")
+    pass_minutes(office, notifier, 15)
+    notifier.stop()
+    office.problems = None  # type: ignore[assignment]  # anything that raises
+    office.now += timedelta(hours=2)
+    notifier = office.notifier(duty=turn, node="edge-a")
+    pass_minutes(office, notifier, 15)
+    notifier.stop()
+    assert len(office.server.messages) == 1
