@@ -233,6 +233,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
             ]  # fmt: skip
             assert [each.code for each in tokens] == [0, 0], tokens
             others, tenant = (each.out.split()[-1] for each in tokens)
+            wait_for(lambda: "the console is on" in edge.stderr, "the console")
             yield Stage(edge, Others(edge, Client(port, others)), Tenant(edge, port, tenant, pebble))
 
 
