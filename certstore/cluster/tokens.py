@@ -60,6 +60,8 @@ class ClusterTokens:
         self._lock = threading.Lock()
         self._ours: dict[str, int] = {}
         """With the engine's revision that brought them, 0 before it is known."""
+        self._unrecalled: dict[str, int] = {}
+        """Ours that are over, and could not be taken out of the engine."""
         self._theirs = _remembered(layout)
         self._over_tls = PublishedProofs(layout, OneEdge())
         self._unwritten: dict[str, Item] = {}
@@ -103,10 +105,17 @@ class ClusterTokens:
         with self._lock:
             theirs = {token for token in self._theirs if token not in self._ours}
             ours = {token: self._ours.pop(token) for token in {proof.token for proof in proofs} & self._ours.keys()}
-        with suppress(EngineFailed):  # they go with their lease
-            for token, revision in ours.items():
-                self._engine.commit([ModifiedAt(self._key(token), revision)], [Delete(self._key(token))])
+        with self._lock:
+            self._unrecalled |= ours
+        self._take_out()
         return [proof for proof in proofs if proof.token not in theirs]
+
+    def _take_out(self) -> None:
+        """Without the engine they stay until it is back, or their lease ends."""
+        with suppress(EngineFailed):
+            for token, revision in list(self._unrecalled.items()):
+                self._engine.commit([ModifiedAt(self._key(token), revision)], [Delete(self._key(token))])
+                self._unrecalled.pop(token, None)
 
     def of_others(self) -> Collection[Proof]:
         """What other nodes prove now, and this one shows."""
@@ -117,6 +126,9 @@ class ClusterTokens:
     def read(self, items: Iterable[Item]) -> None:
         """All tokens that there are."""
         there = {token: item for item in items if (token := self._token(item.key)) is not None}
+        over = self._unrecalled.copy()
+        there = {token: item for token, item in there.items() if item.modified != over.get(token)}
+        self._take_out()
         self._unwritten.clear()
         for token, item in there.items():
             self._write(token, item)

@@ -259,6 +259,22 @@ def test_what_was_recalled_while_a_node_was_stopped_is_gone_after_its_start(edge
     assert front.shown(OTHER) == "of another ACME client"
 
 
+def test_what_could_not_be_recalled_without_the_engine_goes_when_it_is_back(edges: list[Edge]) -> None:
+    """Not only with its lease, an hour later."""
+    one, front = edges
+    one.others = []
+    kind = http01(one.layout, (), sharing=one.tokens)
+    kind.publish([PROOF], PUBLISHING)
+    front.follow()
+    one.engine.faults.is_cut = True
+    kind.withdraw([PROOF])
+    one.engine.faults.is_cut = False
+    one.tokens.read(one.engine.read(PATHS.shelf(Shelf.TOKEN)).items)
+    front.follow()
+    assert (one.shown(), front.shown()) == (None, None)
+    assert not one.engine.read(PATHS.shelf(Shelf.TOKEN)).items
+
+
 def test_tokens_that_another_node_goes_on_with_stay(edges: list[Edge]) -> None:
     """A node that was paused takes its order's tokens back when it wakes; the CA may be looking at its successor's."""
     one, other = edges
