@@ -100,7 +100,7 @@ def test_service_with_another_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs processes of two users")
 def test_root_signals_no_process_that_another_user_named(tmp_path: Path) -> None:
     with running_edge(tmp_path, {"listeners": [{"kind": "http"}]}) as edge:
-        report = next((edge.store / "state").rglob("service*.json"))
+        (report,) = wait_for(lambda: list((edge.store / "state").rglob("service*.json")), "the service's report")
         os.chown(report, 65534, -1)
         ran = certedge(tmp_path, "reload")
         assert ran.code == 1
